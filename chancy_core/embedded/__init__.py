@@ -1,0 +1,1 @@
+"""Start or join a PostgreSQL server that comes out of a wheel. Knows nothing of jobs."""

@@ -1,0 +1,123 @@
+"""Every error that this project raises on purpose, drawn once.
+
+    ChancyError
+    ├── InvalidValue (ValueError)       what you gave cannot be; raised where you gave it
+    │   ├── InvalidJob
+    │   └── InvalidQueue
+    ├── OfferError                      what installed packages offer by entry points
+    │   ├── UnknownName (LookupError)   nobody offers that name
+    │   ├── NameTaken                   two distributions offer the same name
+    │   └── BrokenOffer                 it is offered, but cannot be loaded
+    ├── DatabaseError                   PostgreSQL, or the way to it
+    │   ├── CallTimeout (TimeoutError)  no answer within the deadline of the call
+    │   ├── PoolExhausted (TimeoutError)
+    │   └── PoolClosed
+    ├── EmbeddedError                   the embedded server could not be had
+    ├── MigrationError
+    │   └── MigrationsNeeded            the database is older, or too new, for this code
+    ├── JobNotFound (LookupError)
+    ├── JobFailed                       the job that you waited for did not succeed
+    └── ExecutionError                  how an attempt may end without the job's own doing
+        ├── UnknownFunction             this worker's code has not registered the function
+        ├── TimeLimitExceeded (TimeoutError)
+        ├── MemoryLimitExceeded (MemoryError)
+        ├── ChildDied                   the process that ran the job is gone
+        └── Unsupported                 the queue's executor cannot run this kind of job
+
+Each message says who, what, and what would have been right.
+"""
+
+
+class ChancyError(Exception):
+    """The root of all errors that this project raises on purpose."""
+
+
+class InvalidValue(ChancyError, ValueError):
+    """Something that was given cannot be stored or used."""
+
+
+class InvalidJob(InvalidValue):
+    """A job that cannot be stored, or whose arguments do not fit its function."""
+
+
+class InvalidQueue(InvalidValue):
+    """A queue whose settings make no sense."""
+
+
+class OfferError(ChancyError):
+    """Something is wrong with what installed packages offer by entry points."""
+
+
+class UnknownName(OfferError, LookupError):
+    """No installed package offers this name; the message lists those that are offered."""
+
+
+class NameTaken(OfferError):
+    """Two distributions offer the same name; the message names both."""
+
+
+class BrokenOffer(OfferError):
+    """A distribution offers this name, but loading it failed."""
+
+
+class DatabaseError(ChancyError):
+    """PostgreSQL, or the way to it, failed us.
+
+    `chancy_core.postgres` raises subclasses that are psycopg errors too.
+    """
+
+
+class CallTimeout(DatabaseError, TimeoutError):
+    """The database gave no answer within the deadline of the call."""
+
+
+class PoolExhausted(DatabaseError, TimeoutError):
+    """No connection became free within the time that the caller was ready to wait."""
+
+
+class PoolClosed(DatabaseError):
+    """The pool is not open (any more)."""
+
+
+class EmbeddedError(ChancyError):
+    """The embedded PostgreSQL server could not be found, started or joined."""
+
+
+class MigrationError(ChancyError):
+    """The schema could not be brought to the version that was asked for."""
+
+
+class MigrationsNeeded(MigrationError):
+    """The schema does not fit this version of the code; the message says what to run."""
+
+
+class JobNotFound(ChancyError, LookupError):
+    """No job, live or finished, has this identifier."""
+
+
+class JobFailed(ChancyError):
+    """The job whose result was asked for ended in another state than `succeeded`."""
+
+
+class ExecutionError(ChancyError):
+    """An attempt ended without the job's own code having had the last word."""
+
+
+class UnknownFunction(ExecutionError):
+    """The code of this worker has not registered a function of this name."""
+
+
+class TimeLimitExceeded(ExecutionError, TimeoutError):
+    """The attempt took longer than its time limit."""
+
+
+class MemoryLimitExceeded(ExecutionError, MemoryError):
+    """The attempt needed more memory than its limit."""
+
+
+class ChildDied(ExecutionError):
+    """The process that ran the attempt ended before it had answered."""
+
+
+class Unsupported(ExecutionError):
+    """The queue's executor cannot run this kind of job."""

@@ -1,0 +1,1 @@
+"""The plugins that chancy ships, each found by its entry point like anybody's."""
