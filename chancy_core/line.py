@@ -16,7 +16,7 @@ The comment at the head of a file speaks to us:
 import re
 from collections.abc import Iterator, Mapping
 from importlib import resources
-from typing import Self
+from typing import Literal, Self
 
 import attrs
 
@@ -113,6 +113,53 @@ class Line:
         )
         _check_oldest(line)
         return line
+
+
+@attrs.frozen
+class Step:
+    """One migration, in one direction."""
+
+    migration: Migration
+    way: Literal["up", "down"]
+
+    @property
+    def script(self) -> Script:
+        """What will run."""
+        return self.migration.up if self.way == "up" else self.migration.down
+
+    def __str__(self) -> str:
+        return f"{self.migration} {self.way}"
+
+
+@attrs.frozen
+class LineStatus:
+    """Where a line stands: in the database, and in the code."""
+
+    line: str
+    #: The highest number that was applied; 0 if none.
+    version: int
+    #: The oldest version of the code that may run on it.
+    oldest: int
+    #: The version of the code; None when no installed package has this line.
+    newest: int | None
+
+    @property
+    def complaint(self) -> str | None:
+        """Why the installed code may not run on this schema, and what to do; None if it may."""
+        if self.newest is None:
+            return None
+        if self.version < self.newest:
+            return (
+                f"line {self.line!r} is at version {self.version} in the database and the code "
+                f"needs {self.newest}: run `chancy migrate`"
+            )
+        if self.oldest > self.newest:
+            return (
+                f"line {self.line!r} is at version {self.version} in the database, on which only "
+                f"code that knows version {self.oldest} may run, and this code knows "
+                f"{self.newest}: install a newer version of the package"
+            )
+        return None
 
 
 def _scripts(line: str, files: Mapping[str, str], way: str) -> dict[int, tuple[str, str]]:

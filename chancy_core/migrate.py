@@ -12,7 +12,8 @@ migration commits together with the row that records it, or not at all; one that
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from contextlib import nullcontext
+from typing import Any
 
 import anyio
 import attrs
@@ -21,7 +22,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from chancy_core.errors import MigrationError, MigrationsNeeded
-from chancy_core.line import Line, Migration, Script
+from chancy_core.line import Line, LineStatus, Step
 from chancy_core.migration_lock import (
     MigrationLock,
     autocommit,
@@ -29,59 +30,13 @@ from chancy_core.migration_lock import (
     is_lock_timeout,
     jitter,
 )
+from chancy_core.postgres import Connection
 from chancy_core.statement import Names
 
 logger = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
 TRIES = 5
-
-
-@attrs.frozen
-class Step:
-    """One migration, in one direction."""
-
-    migration: Migration
-    way: Literal["up", "down"]
-
-    @property
-    def script(self) -> Script:
-        """What will run."""
-        return self.migration.up if self.way == "up" else self.migration.down
-
-    def __str__(self) -> str:
-        return f"{self.migration} {self.way}"
-
-
-@attrs.frozen
-class LineStatus:
-    """Where a line stands: in the database, and in the code."""
-
-    line: str
-    #: The highest number that was applied; 0 if none.
-    version: int
-    #: The oldest version of the code that may run on it.
-    oldest: int
-    #: The version of the code; None when no installed package has this line.
-    newest: int | None
-
-    @property
-    def complaint(self) -> str | None:
-        """Why the installed code may not run on this schema, and what to do; None if it may."""
-        if self.newest is None:
-            return None
-        if self.version < self.newest:
-            return (
-                f"line {self.line!r} is at version {self.version} in the database and the code "
-                f"needs {self.newest}: run `chancy migrate`"
-            )
-        if self.oldest > self.newest:
-            return (
-                f"line {self.line!r} is at version {self.version} in the database, on which only "
-                f"code that knows version {self.oldest} may run, and this code knows "
-                f"{self.newest}: install a newer version of the package"
-            )
-        return None
 
 
 @attrs.frozen
@@ -250,14 +205,20 @@ class Migrator:
         if not step.script.transaction:
             for statement in step.script.statements():
                 await lock.renew(conn, unattended=True)
-                await conn.execute(self.names.render(statement).encode(), prepare=False)
+                await self._execute(conn, statement)
         async with conn.transaction():
             await conn.execute(LOCK_TIMEOUT)
             # Until we commit, this row lock keeps out whoever believes that we are gone.
             await lock.renew(conn)
             if step.script.transaction:
-                await conn.execute(self.names.render(step.script.text).encode(), prepare=False)
+                await self._execute(conn, step.script.text)
             await conn.execute(self._record(step).encode(), prepare=False)
+
+    async def _execute(self, conn: psycopg.AsyncConnection[Any], text: str) -> None:
+        # What fills a column or builds an index takes the time that it takes.
+        patient = conn.deadline(None) if isinstance(conn, Connection) else nullcontext()
+        with patient:
+            await conn.execute(self.names.render(text).encode(), prepare=False)
 
     def _text(self, step: Step) -> str:
         body = self.names.render(step.script.text).strip()
