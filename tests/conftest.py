@@ -1,11 +1,13 @@
 """What every test can ask for: an event loop of either kind, and a database of its own."""
 
 import os
-import uuid
 from collections.abc import Iterator
 
-import psycopg
 import pytest
+from psycopg.conninfo import conninfo_to_dict
+
+from chancy_core import embedded
+from tests.databases import database
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -14,16 +16,37 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
-def server() -> str:
-    """The DSN of a server on which tests may create databases."""
-    return os.environ["CHANCY_DSN"]
+def server() -> Iterator[str]:
+    """The DSN of a server on which tests may create databases: CHANCY_DSN, or one for this run."""
+    told = os.environ.get("CHANCY_DSN")
+    if told:
+        yield told
+        return
+    with embedded.throwaway(settings={"max_connections": "200"}) as lease:
+        yield lease.dsn
 
 
 @pytest.fixture
 def empty_dsn(server: str) -> Iterator[str]:
     """The DSN of a database of the test's own, with nothing in it."""
-    name = f"chancy_test_{uuid.uuid4().hex}"
-    with psycopg.connect(server, autocommit=True) as conn:
-        conn.execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
-        yield psycopg.conninfo.make_conninfo(server, dbname=name)
-        conn.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    with database(server) as dsn:
+        yield dsn
+
+
+def _prepare_template(dsn: str) -> None:
+    """Bring the database that all others are copied from to the newest schema."""
+
+
+@pytest.fixture(scope="session")
+def template(server: str) -> Iterator[str]:
+    """The name of a database with the newest schema, for `dsn` to copy."""
+    with database(server) as dsn:
+        _prepare_template(dsn)
+        yield str(conninfo_to_dict(dsn)["dbname"])
+
+
+@pytest.fixture
+def dsn(server: str, template: str) -> Iterator[str]:
+    """The DSN of a database of the test's own, with the newest schema."""
+    with database(server, template=template) as dsn:
+        yield dsn

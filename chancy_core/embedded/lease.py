@@ -1,0 +1,297 @@
+"""Start or join the server of a folder, and leave it again."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from chancy_core.embedded import locks, postmaster, programs
+from chancy_core.errors import EmbeddedError
+
+PATIENCE = 330.0  # seconds; a little more than the supervisor gives the server
+Progress = Callable[[str], None]
+
+
+class Lease:
+    """A process's claim on a server: it runs at least until `close`, or the process's end.
+
+    However the process ends, its lease ends with it. A process made by `fork`
+    has no lease: closing its copy does nothing, and a child that outlives its
+    parent has to `join` for itself.
+    """
+
+    dsn: str
+    """How to connect, for libpq and psycopg."""
+    folder: Path
+    """Where the data and the logs (`server.log`, `supervisor.log`) are."""
+    version: str
+    """Like `18.6`."""
+    settings: Mapping[str, str]
+    """What the server was started with: not what was asked for, if it ran already."""
+
+    def __init__(self, folder: Path, state: dict[str, Any], path: Path, lock: int) -> None:
+        self.dsn = state["dsn"]
+        self.folder = folder
+        self.version = state["version"]
+        self.settings = state["settings"]
+        self._held: tuple[Path, int] | None = (path, lock)
+        self._process = os.getpid()
+
+    def close(self) -> None:
+        """Give the server up; the second call does nothing."""
+        held, self._held = self._held, None
+        if held and self._process == os.getpid():
+            _give_up(*held)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True)
+class Status:
+    """What is known of the server of a folder."""
+
+    folder: Path
+    state: str
+    """`running`, `orphaned` (nobody looks after it until somebody joins) or `stopped`."""
+    pid: int | None = None
+    version: str | None = None
+    dsn: str | None = None
+    clients: int = 0
+    """Leases that are held."""
+
+
+def home() -> Path:
+    """The folder of all that is ours: CHANCY_HOME, or the user's, or root's."""
+    told = os.environ.get("CHANCY_HOME")
+    if told:
+        return Path(told).absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/chancy")
+    from platformdirs import user_data_path  # noqa: PLC0415 - comes with the extra `embedded`
+
+    return user_data_path("chancy")
+
+
+def default_folder() -> Path:
+    """The folder that is used if none is named: one for each major version."""
+    return home() / f"pg{programs.find().major}"
+
+
+def join(
+    folder: Path | None = None,
+    *,
+    settings: Mapping[str, str] | None = None,
+    linger: float = 10.0,
+    progress: Progress | None = None,
+) -> Lease:
+    """Start the user's server, or join it if it runs, and keep it running until `close`.
+
+    All processes that name the same folder share one server; `linger` seconds
+    after the last of them has closed its lease, or died, it stops by itself.
+    `settings` are PostgreSQL's (`{"max_connections": "200"}`) and count only
+    for the one who starts it. `progress` is told what is done if it takes more
+    than a moment. Blocks: 0.1 s for a start, a second or so for the first.
+
+    Raises EmbeddedError, with the end of the server's log if it did not start.
+
+        with embedded.join() as lease:
+            psycopg.connect(lease.dsn)
+    """
+    folder = (folder or default_folder()).absolute()
+    return claim(folder, dict(settings or {}), linger, progress or _silent, throwaway=False)
+
+
+def claim(
+    folder: Path, settings: dict[str, str], linger: float, progress: Progress, *, throwaway: bool
+) -> Lease:
+    """Do what `join` and `throwaway` promise."""
+    with _explained(folder):
+        _make(folder)
+        (folder / "leases").mkdir(mode=0o700, exist_ok=True)
+        path, lock = locks.take_new(folder / "leases", str(linger))
+        try:
+            state = _join(folder, settings, linger, progress, throwaway=throwaway)
+        except BaseException:
+            _give_up(path, lock)
+            raise
+    return Lease(folder, state, path, lock)
+
+
+def stop(folder: Path | None = None) -> bool:
+    """Stop the server of a folder, whoever uses it; False if none ran."""
+    folder = (folder or default_folder()).absolute()
+    if not (folder / "start.lock").exists():
+        return False
+    with _explained(folder), _start_lock(folder, _silent):
+        if locks.is_held(folder / "supervisor.lock"):
+            deadline = time.monotonic() + PATIENCE
+            while locks.is_held(folder / "supervisor.lock"):
+                # A request by file: a signal might hit whoever has the number by now.
+                with suppress(FileNotFoundError):
+                    (folder / "stop").touch()
+                if time.monotonic() > deadline:
+                    raise EmbeddedError(f"The server in {folder} does not stop.")
+                time.sleep(0.02)
+            (folder / "stop").unlink(missing_ok=True)
+            return True
+        orphaned = postmaster.pid_of(folder / "data") is not None
+        if orphaned:
+            postmaster.stop(folder / "data")
+            (folder / "state.json").unlink(missing_ok=True)
+        return orphaned
+
+
+def status(folder: Path | None = None) -> Status:
+    """What is known of the server of a folder; changes nothing."""
+    folder = (folder or default_folder()).absolute()
+    with _explained(folder):
+        pid = postmaster.pid_of(folder / "data")
+        if pid is None:
+            return Status(folder, "stopped")
+        name = "running" if locks.is_held(folder / "supervisor.lock") else "orphaned"
+        clients = sum(map(locks.is_held, (folder / "leases").glob("*")))
+        version = (_state(folder) or {}).get("version")
+        return Status(folder, name, pid, version, postmaster.dsn(folder / "data"), clients)
+
+
+def _join(
+    folder: Path, settings: dict[str, str], linger: float, progress: Progress, *, throwaway: bool
+) -> dict[str, Any]:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        with _start_lock(folder, progress) as lock:
+            if not locks.is_held(folder / "supervisor.lock"):
+                _launch(folder, settings, linger, progress, throwaway=throwaway, start_lock=lock)
+            state = _state(folder)
+            if state and postmaster.is_ours(state["pid"], folder / "data"):
+                return state
+        time.sleep(0.05)  # it died, and the supervisor is about to notice
+    raise EmbeddedError(f"The server in {folder} did not come back within {PATIENCE:.0f} s.")
+
+
+def _launch(
+    folder: Path,
+    settings: dict[str, str],
+    linger: float,
+    progress: Progress,
+    *,
+    throwaway: bool,
+    start_lock: int,
+) -> None:
+    """Start a supervisor and wait for what it says."""
+    found = programs.find()
+    user = programs.account(folder / "data")
+    if user:
+        _make(home())
+        found = programs.within_reach(found, user, home(), progress)
+        if not user.can("-x", folder):
+            raise EmbeddedError(
+                f"The user {user.name}, which runs PostgreSQL for root, cannot reach {folder}. "
+                f"Choose another folder, for instance by CHANCY_HOME."
+            )
+    orders = {
+        "folder": str(folder),
+        "bindir": str(found.bindir),
+        "version": found.version,
+        "settings": {name: str(value) for name, value in settings.items()},
+        "linger": linger,
+        "throwaway": throwaway,
+        "user": user and [user.uid, user.gid],
+        "start_lock": start_lock,
+    }
+    script = Path(__file__).with_name("supervisor.py")
+    with tempfile.TemporaryFile() as given, (folder / "supervisor.log").open("ab") as log:
+        given.write(json.dumps(orders).encode())
+        given.seek(0)
+        with subprocess.Popen(
+            [sys.executable, "-I", "-S", str(script)],
+            stdin=given,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+            pass_fds=[start_lock],
+        ) as process:
+            assert process.stdout is not None
+            _listen(folder, process.stdout, progress)
+
+
+def _listen(folder: Path, said: Iterator[bytes], progress: Progress) -> None:
+    for line in said:
+        message = json.loads(line)
+        if "say" in message:
+            progress(message["say"])
+        elif "error" in message:
+            raise EmbeddedError(f"No server in {folder}. {message['error']}")
+        else:
+            return
+    log = (folder / "supervisor.log").read_text(errors="replace")
+    last = "\n".join(log.splitlines()[-8:])
+    raise EmbeddedError(f"The server's supervisor in {folder} was killed. Its last words:\n{last}")
+
+
+def _make(folder: Path) -> None:
+    """Make our folders: private ones, but for root, whose servers run as another user."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
+    for path in reversed(missing):
+        path.mkdir(exist_ok=True)
+        path.chmod(0o755 if os.geteuid() == 0 else 0o700)
+
+
+def _state(folder: Path) -> dict[str, Any] | None:
+    try:
+        state: dict[str, Any] = json.loads((folder / "state.json").read_text())
+    except (OSError, ValueError):
+        return None
+    return state
+
+
+def _give_up(path: Path, lock: int) -> None:
+    path.unlink(missing_ok=True)
+    locks.free(lock)
+
+
+@contextmanager
+def _start_lock(folder: Path, progress: Progress) -> Iterator[int]:
+    """Hold the lock under which it is decided whether there is a server."""
+    path = folder / "start.lock"
+    lock = locks.take(path, wait=1.0)
+    if lock is None:
+        progress("waiting for another process that starts or stops the server")
+        lock = locks.take(path, wait=PATIENCE)
+    if lock is None:
+        raise EmbeddedError(f"{path} is held by another process for {PATIENCE:.0f} s.")
+    try:
+        yield lock
+    finally:
+        locks.free(lock)
+
+
+@contextmanager
+def _explained(folder: Path) -> Iterator[None]:
+    """Turn what the operating system says into our own error."""
+    try:
+        yield
+    except OSError as error:
+        raise EmbeddedError(f"The server in {folder} cannot be had: {error}") from error
+
+
+def _silent(_message: str) -> None:
+    pass
