@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from contextlib import aclosing, asynccontextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 import psycopg
 from psycopg import pq
@@ -28,7 +28,7 @@ class Copy(psycopg.AsyncCopy):
     def _session(self) -> "Connection[Any]":
         return cast("Connection[Any]", self.connection)
 
-    async def __aenter__(self) -> "Copy":
+    async def __aenter__(self) -> Self:
         await super().__aenter__()
         self._session.copying, self._session.copy_spoiled = True, False
         return self

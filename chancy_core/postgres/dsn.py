@@ -9,7 +9,7 @@ ENGINES = ("postgres", "psycopg", "postgis", "timescale")
 
 
 def conninfo(dsn: str | Mapping[str, Any]) -> str:
-    """What libpq understands, made of a URL, a `key=value` string or an entry of Django's DATABASES.
+    """What libpq understands, made of a URL, a `key=value` string, or Django's DATABASES entry.
 
     Raises InvalidValue if it is none of these, or Django's ENGINE is not PostgreSQL.
 

@@ -1,7 +1,6 @@
 """A pool of connections whose tasks live in the block that opened it."""
 
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from time import monotonic
 from types import TracebackType
@@ -155,9 +154,8 @@ class Pool(Keeping):
     async def give(self, entry: Entry, error: BaseException | None) -> None:
         """Give a connection back, with the error that its block was left on."""
         conn = entry.connection
-        if error is not None and is_fatal(error):
-            self.discard(entry)
-        elif conn.closed or conn.in_pipeline:
+        spoiled = error is not None and is_fatal(error)
+        if spoiled or conn.closed or conn.in_pipeline:
             self.discard(entry)
         elif conn.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE or (
             await self._roll_back(entry)
@@ -238,7 +236,7 @@ class Pool(Keeping):
         self.grow()
 
     async def ready(self, timeout: float | None = None) -> None:
-        """Wait until the server has accepted a connection; raises `PoolExhausted` if it does not."""
+        """Wait until the server has accepted a connection; raises `PoolExhausted` if not."""
         async with self.connection(timeout):
             pass
 

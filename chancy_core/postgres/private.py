@@ -11,16 +11,23 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
-from psycopg import _connection_base, _conninfo_utils, _cursor_base, _pipeline_base, transaction
-from psycopg import _preparing, waiting
+from psycopg import (
+    _connection_base,
+    _conninfo_utils,
+    _cursor_base,
+    _pipeline_base,
+    _preparing,
+    transaction,
+    waiting,
+)
 
 READ, WRITE = int(waiting.Wait.R), int(waiting.Wait.W)
 WaitTimeout: type[psycopg.OperationalError] = psycopg.errors._WaitTimeout
 
 _CONNECTION = (
-    "_autocommit _adapters _notify_handlers _notifies_backlog _pipeline _prepared _closed"
-    " _num_transactions"
-).split()
+    "lock cursor_factory server_cursor_factory _autocommit _adapters _notify_handlers"
+    " _notifies_backlog _pipeline _prepared _closed _num_transactions"
+)
 _NEEDED: dict[object, str] = {
     psycopg.errors: "_WaitTimeout",
     psycopg.AsyncConnection: (
@@ -56,7 +63,7 @@ def _missing_attributes() -> Iterator[str]:
     pgconn = psycopg.pq.PGconn.connect_start(b"host=/nonexistent")
     connection = psycopg.AsyncConnection[Any](pgconn)
     pgconn.finish()
-    for name in [*_CONNECTION, "lock", "cursor_factory", "server_cursor_factory"]:
+    for name in _CONNECTION.split():
         if not hasattr(connection, name):
             yield f"AsyncConnection().{name}"
     pipeline = psycopg.AsyncPipeline(connection, _no_lock=True)

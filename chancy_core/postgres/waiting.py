@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Generator
 from time import monotonic
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import anyio
 import psycopg
@@ -189,5 +189,5 @@ class NoLock:
     async def __aenter__(self) -> None:
         """Nothing to take."""
 
-    async def __aexit__(self, *exc: Any) -> None:
+    async def __aexit__(self, *exc: object) -> None:
         """Nothing to give back."""
