@@ -17,11 +17,13 @@ from anyio.lowlevel import current_token
 from chancy_core import codec, discovery, registry, tags
 from chancy_core.errors import ChancyError
 from chancy_core.executor import Executor, ExecutorHost
+from chancy_core.job import State
 from chancy_core.postgres import Listener, Reconnected
 from chancy_core.queue import Queue
 from chancy_core.run import Lane
 from chancy_core.settle import TRANSIENT, Settler, backoff
 from chancy_core.store import statements
+from chancy_core.store.statements import Settlement
 from chancy_core.store.store import Store
 
 log = logging.getLogger("chancy.claim")
@@ -74,6 +76,14 @@ class Claimer:
     def wake(self) -> None:
         """Look for work in whatever lanes may have some."""
         self._work.set()
+
+    def requeued(self, settled: Iterable[Settlement]) -> None:
+        """Look for jobs that went back: to be tried again, here or elsewhere."""
+        for settlement in settled:
+            if settlement.verdict.state is State.SCHEDULED:
+                self._due.set()
+            else:
+                self._feed([settlement.job.queue])
 
     def _feed(self, queues: Iterable[str]) -> None:
         for name in queues:

@@ -5,6 +5,7 @@ outlive them. The heartbeat thread outlives both.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,9 +15,11 @@ from anyio.abc import TaskStatus
 from chancy_core import registry
 from chancy_core.claim import Claimer
 from chancy_core.heartbeat import Heartbeat
+from chancy_core.job import State
 from chancy_core.postgres import Listener
 from chancy_core.settle import TRANSIENT, Settler
 from chancy_core.store import statements
+from chancy_core.store.statements import Settlement
 from chancy_core.store.store import Store
 
 if TYPE_CHECKING:
@@ -65,6 +68,14 @@ async def _feed(
     claimer = Claimer(
         chancy.store, settler, tags=worker.tags, incarnation=lambda: heartbeat.incarnation
     )
+
+    def requeued(settled: Sequence[Settlement]) -> None:
+        claimer.requeued(settled)
+        for kind in ("pushed", "scheduled"):
+            state = State.PENDING if kind == "pushed" else State.SCHEDULED
+            chancy.hint(kind, {s.job.queue for s in settled if s.verdict.state is state})
+
+    settler.requeued = requeued
     async with anyio.create_task_group() as lanes:
         async with anyio.create_task_group() as feeders:
             feeders.start_soon(claimer.claim)

@@ -43,7 +43,7 @@ class Store:
 
         A push whose commit was cut is repeated, without those that had arrived after all.
         """
-        statement = statements.push(self.names, jobs)
+        statement: Statement[set[UUID]] = statements.push(self.names, jobs)
         try:
             return await self.run(statement)
         except psycopg.OperationalError:
