@@ -68,6 +68,7 @@ class Claimer:
         self._settler = settler
         self._tags = frozenset(tags)
         self._incarnation = incarnation
+        self._known_as = incarnation()
         self._skipped: set[str] = set()
         self._work = anyio.Event()
         self._due = anyio.Event()
@@ -119,12 +120,29 @@ class Claimer:
                 lane.next_poll = now + lane.queue.polling_interval * random.uniform(0.8, 1.0)
         return min((lane.next_poll - now for lane in self.lanes.values()), default=LOOK_AROUND)
 
+    async def watch_lease(self) -> None:
+        """Notice, even when there is nothing to claim, that this worker was declared dead.
+
+        The heartbeat's thread does not call us: a blocked event loop would then hold it up.
+        """
+        while True:
+            await anyio.sleep(0.5)
+            self._check_lease()
+
+    def _check_lease(self) -> None:
+        """Cancel all that runs under an incarnation that others declared dead."""
+        if self._known_as != self._incarnation():
+            self._known_as = self._incarnation()
+            for lane in self.lanes.values():
+                lane.cancel()
+
     async def _claim_for(self, free: dict[str, int]) -> None:
+        self._check_lease()
         for name in free:
             self.lanes[name].hungry = False
         try:
             claims = await self._store.run(
-                statements.claim(self._store.names, self._incarnation(), free)
+                statements.claim(self._store.names, self._known_as, free)
             )
         except BaseException:
             self._feed(free)

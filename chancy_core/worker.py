@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 from anyio.abc import TaskStatus
 
+from chancy_core import registry
 from chancy_core.tags import own_tags
 
 if TYPE_CHECKING:
@@ -47,7 +48,11 @@ class Worker:
         self.hurry = anyio.Event()
 
     async def start(self) -> None:
-        """Work until stopped. Must be called inside `async with chancy`."""
+        """Work until stopped. Must be called inside `async with chancy`.
+
+        Raises `MigrationsNeeded` if the database does not fit this code.
+        """
+        await self._prepare()
         async with anyio.create_task_group() as around:
             around.start_soon(self._obey_signals)
             try:
@@ -56,6 +61,7 @@ class Worker:
                 around.cancel_scope.cancel()
 
     async def __aenter__(self) -> Self:
+        await self._prepare()
         self._tasks = await anyio.create_task_group().__aenter__()
         try:
             await self._tasks.start(self._work)
@@ -76,6 +82,11 @@ class Worker:
             await self._tasks.__aexit__(None, None, None)
             return False
         return await self._tasks.__aexit__(exc_type, exc, traceback)
+
+    async def _prepare(self) -> None:
+        """Find out what would be wrong before anything is begun."""
+        await self.chancy.check()
+        registry.import_jobs(self.chancy.jobs)
 
     def stop(self) -> None:
         """Begin to stop; called again, skip what is left of the grace period."""

@@ -50,7 +50,8 @@ class Store:
             arrived = await self.run(statements.stored(self.names, list(jobs)))
             rest = {id_: job for id_, job in jobs.items() if id_ not in arrived}
             if rest:
-                arrived.update(await self.run(statements.push(self.names, rest)))
+                again = await self.run(statements.push(self.names, rest))
+                return arrived | again
             return arrived
 
     async def settle(self, settled: Sequence[Settlement], *, again: bool = False) -> set[UUID]:
