@@ -245,15 +245,25 @@ class Chancy:
     ) -> list[QueuedJob]:
         """Return these jobs, in this order, once all are finished.
 
-        Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if one does not exist.
+        Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if one does not exist. A
+        database that goes away meanwhile is waited for.
         """
+        from chancy_core.store.store import TRANSIENT, backoff
+
         references = list(references)
         finished: dict[UUID, QueuedJob] = {}
-        pause = 0.005
+        pause, tries = 0.005, 0
         with anyio.fail_after(timeout):
             while True:
                 missing = [ref for ref in references if ref.id not in finished]
-                found = {job.id: job for job in await self.get_jobs(missing)}
+                try:
+                    found = {job.id: job for job in await self.get_jobs(missing)}
+                except TRANSIENT as exc:
+                    tries += 1
+                    log.warning("waiting for the database: %s", exc)
+                    await anyio.sleep(backoff(tries))
+                    continue
+                tries = 0
                 for reference in missing:
                     if reference.id not in found:
                         raise JobNotFound(f"no job, live or finished, is {reference}")

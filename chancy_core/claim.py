@@ -21,10 +21,10 @@ from chancy_core.job import State
 from chancy_core.postgres import Listener, Reconnected
 from chancy_core.queue import Queue
 from chancy_core.run import Lane
-from chancy_core.settle import TRANSIENT, Settler, backoff
+from chancy_core.settle import Settler
 from chancy_core.store import statements
 from chancy_core.store.statements import Settlement
-from chancy_core.store.store import Store
+from chancy_core.store.store import TRANSIENT, Store, backoff
 
 log = logging.getLogger("chancy.claim")
 
@@ -135,6 +135,7 @@ class Claimer:
             self._known_as = self._incarnation()
             for lane in self.lanes.values():
                 lane.cancel()
+            self._feed(self.lanes)
 
     async def _claim_for(self, free: dict[str, int]) -> None:
         self._check_lease()

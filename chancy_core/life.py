@@ -16,10 +16,10 @@ from chancy_core.claim import Claimer
 from chancy_core.heartbeat import Heartbeat
 from chancy_core.job import State
 from chancy_core.postgres import Listener
-from chancy_core.settle import TRANSIENT, Settler
+from chancy_core.settle import Settler
 from chancy_core.store import statements
 from chancy_core.store.statements import Settlement
-from chancy_core.store.store import Store
+from chancy_core.store.store import TRANSIENT, Store
 
 if TYPE_CHECKING:
     from chancy_core.worker import Worker

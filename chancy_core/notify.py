@@ -11,9 +11,8 @@ from typing import Self
 
 import anyio
 
-from chancy_core.settle import TRANSIENT
 from chancy_core.store import statements
-from chancy_core.store.store import Store
+from chancy_core.store.store import TRANSIENT, Store
 
 log = logging.getLogger("chancy.notify")
 

@@ -1,16 +1,13 @@
 """Writes outcomes in batches: each as soon as the last is committed, never by a timer."""
 
 import logging
-import random
 from collections import deque
 from collections.abc import Callable, Sequence
 
 import anyio
-import psycopg
 
-from chancy_core.errors import DatabaseError
 from chancy_core.store.statements import Settlement
-from chancy_core.store.store import Store
+from chancy_core.store.store import TRANSIENT, Store, backoff
 
 log = logging.getLogger("chancy.settle")
 
@@ -18,13 +15,6 @@ log = logging.getLogger("chancy.settle")
 BATCH = 500
 #: How many unwritten outcomes a worker keeps before it stops claiming.
 BACKLOG = 5_000
-#: What passes by itself: a lost connection, a restart, a full disk. Anything else is a defect.
-TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, DatabaseError)
-
-
-def backoff(tries: int, most: float = 10.0) -> float:
-    """Return how long to wait after so many failures: exponential with full jitter, in seconds."""
-    return random.uniform(0, min(most, 0.1 * 2.0**tries))
 
 
 class Settler:
