@@ -116,8 +116,8 @@ class Chancy:
     @property
     def conninfo(self) -> str:
         """How to connect to the database, as libpq reads it."""
-        assert self.store
-        assert self._conninfo is not None
+        if self._conninfo is None:
+            raise ChancyError("not open: use this Chancy inside `async with chancy:`")
         return self._conninfo
 
     @property
@@ -130,7 +130,8 @@ class Chancy:
 
         lines = discovery.offers("chancy.migrations")
         return Migrator(
-            self.names, {name: Line.from_package(name, entry.value) for name, entry in lines.items()}
+            self.names,
+            {name: Line.from_package(name, entry.value) for name, entry in lines.items()},
         )
 
     async def migrate(self, to: Mapping[str, int] | None = None) -> None:
@@ -226,7 +227,9 @@ class Chancy:
             return []
         return await self.store.run(statements.jobs_by_id(self.names, ids))
 
-    async def wait_for_job(self, reference: Reference, *, timeout: float | None = None) -> QueuedJob:
+    async def wait_for_job(
+        self, reference: Reference, *, timeout: float | None = None
+    ) -> QueuedJob:
         """Return the job once it is finished, however it ended.
 
         Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if there is no such job.

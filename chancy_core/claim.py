@@ -38,7 +38,9 @@ def open_executor(queue: Queue) -> Executor:
     Raises `OfferError` if it is not installed, `InvalidValue` if its options do not fit.
     """
     made: type[Executor] = discovery.load("chancy.executors", queue.executor)
-    options = codec.structured(f"queue {queue.name!r}: executor_options", queue.executor_options, made.Options)
+    options = codec.structured(
+        f"queue {queue.name!r}: executor_options", queue.executor_options, made.Options
+    )
     concurrency = queue.concurrency or made.default_concurrency
     return made(options, concurrency, ExecutorHost(registry.sources(), backend_name()))
 
@@ -52,7 +54,12 @@ class Claimer:
     """The lanes of one worker, and the loops that keep them fed."""
 
     def __init__(
-        self, store: Store, settler: Settler, *, tags: Iterable[str], incarnation: Callable[[], UUID]
+        self,
+        store: Store,
+        settler: Settler,
+        *,
+        tags: Iterable[str],
+        incarnation: Callable[[], UUID],
     ) -> None:
         self.lanes: dict[str, Lane] = {}
         self._store = store
@@ -138,7 +145,7 @@ class Claimer:
                     await self._due.wait()
 
     async def listen(self, listener: Listener) -> None:
-        """Take hints: `pushed:<queue>`, `scheduled:<queue>`, `declared:<queue>`. Nobody trusts them."""
+        """Take hints (`pushed:`, `scheduled:`, `declared:` and a queue); nobody trusts them."""
         async with listener:
             async for event in listener:
                 if isinstance(event, Reconnected):  # what was missed meanwhile is looked for

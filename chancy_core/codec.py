@@ -27,7 +27,7 @@ _PLAIN = (str, bool, int, float, type(None))
 
 @lru_cache(maxsize=1)
 def converter() -> "Converter":
-    """Return the cattrs converter for everything that is not plain JSON, loaded when first needed."""
+    """Return the converter for what is not plain JSON; cattrs is loaded when first needed."""
     from cattrs.preconf.json import make_converter
 
     return make_converter(forbid_extra_keys=True)
@@ -101,7 +101,7 @@ def _key(key: Any, path: str) -> str:
 
 
 def clean(text: str, limit: int = 16_384) -> str:
-    """Return *text* without what PostgreSQL refuses, its middle cut out beyond *limit* characters."""
+    """Return *text* without what PostgreSQL refuses, cut in its middle to *limit* characters."""
     text = text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
     if len(text) <= limit:
         return text
@@ -110,13 +110,13 @@ def clean(text: str, limit: int = 16_384) -> str:
 
 
 class Encoded(str):
-    """JSON text of a result: given by an executor whose function ran, and was encoded, elsewhere."""
+    """A result as JSON text: from an executor whose function ran, and was encoded, elsewhere."""
 
     __slots__ = ()
 
 
 def salvage(value: Any) -> str:
-    """Write a job's result as JSON, whatever it is: what has no JSON form is stored as its `repr`."""
+    """Write a job's result as JSON, whatever it is: what has no JSON form as its `repr`."""
     if type(value) is Encoded:
         return value
     try:

@@ -100,7 +100,7 @@ class Executor(abc.ABC):
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(
+    async def __aexit__(  # noqa: B027 - an executor that holds nothing has nothing to close
         self,
         exc_type: type[BaseException] | None,
         exc: BaseException | None,
@@ -110,7 +110,7 @@ class Executor(abc.ABC):
 
     @abc.abstractmethod
     async def run(self, call: Call) -> Any:
-        """Run *call* and return what the function returned (`codec.Encoded` if that is JSON already).
+        """Run *call* and return what the function returned; `codec.Encoded` if it is JSON already.
 
         Raises what the function raised (`perform.Raised` if that happened elsewhere), or
         `UnknownFunction`, `Unsupported`, `MemoryLimitExceeded`, `ChildDied`. When cancelled, it

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
@@ -29,11 +30,11 @@ INTERVAL = 2.5
 CRASH_LIMIT = 3
 #: What the connection is given, so that a dead link is noticed well before the lease runs out.
 _LINK = {
-    "connect_timeout": 5,
-    "tcp_user_timeout": 4000,
-    "keepalives_idle": 2,
-    "keepalives_interval": 1,
-    "keepalives_count": 2,
+    "connect_timeout": "5",
+    "tcp_user_timeout": "4000",
+    "keepalives_idle": "2",
+    "keepalives_interval": "1",
+    "keepalives_count": "2",
 }
 
 
@@ -117,7 +118,7 @@ class Heartbeat:
         self._last = now
 
     def _rescue(self) -> None:
-        """Declare the expired dead, and only then, in the same transaction, take their jobs back."""
+        """Declare the expired dead and then, in the same transaction, take their jobs back."""
         assert self._conn is not None
         with self._conn.transaction():
             dead = self._run(statements.bury(self._names))
@@ -130,7 +131,7 @@ class Heartbeat:
     def _run(self, statement: Statement[T]) -> T:
         if self._conn is None:
             self._conn = psycopg.connect(
-                self._conninfo, autocommit=True, prepare_threshold=None, **_LINK
+                make_conninfo(self._conninfo, **_LINK), autocommit=True, prepare_threshold=None
             )
         cursor = self._conn.execute(statement.text, statement.params, binary=True)
         return statement.read(cursor.fetchall() if cursor.description else ())

@@ -1,7 +1,7 @@
-"""What a job is: `Job` as it is asked for, `QueuedJob` as it is stored, `Reference` to find it by."""
+"""What a job is: `Job` as it is asked for, `QueuedJob` as it is stored, `Reference` to find it."""
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
@@ -68,6 +68,10 @@ def _require(condition: object, message: str) -> None:
         raise InvalidJob(message)
 
 
+def _tuple(limits: Iterable[Limit]) -> tuple[Limit, ...]:
+    return tuple(limits)
+
+
 @frozen(kw_only=True)
 class Job:
     """A call of a registered function, as a producer asks for it.
@@ -86,7 +90,7 @@ class Job:
     max_attempts: int = 1
     #: Not before this instant; an aware datetime.
     scheduled_at: datetime | None = None
-    limits: tuple[Limit, ...] = field(default=(), converter=tuple)
+    limits: tuple[Limit, ...] = field(default=(), converter=_tuple)
     #: No two live jobs have the same; at most 512 bytes.
     unique_key: str | None = None
     #: Whatever travels with the job: for plugins, and for people.

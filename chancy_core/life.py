@@ -28,7 +28,9 @@ log = logging.getLogger("chancy.worker")
 FLUSH = 10.0
 
 
-async def live(worker: "Worker", *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+async def live(
+    worker: "Worker", *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
     """Be *worker* until it is told to stop. Shielded: no cancellation from outside reaches this.
 
     Raises `MigrationsNeeded` if the database does not fit this code.

@@ -1,6 +1,6 @@
 """What happened to an attempt, and what becomes of its row: two values and a function between.
 
-    executor.run -> Outcome -> settle(job, outcome) -> Verdict -> the row
+executor.run -> Outcome -> settle(job, outcome) -> Verdict -> the row
 """
 
 import enum

@@ -77,7 +77,6 @@ def describe(exc: BaseException, attempt: int = 0, kind: str = "error") -> Failu
     return Failure(attempt=attempt, kind=kind, type=full, message=message, traceback=trace)
 
 
-
 def call_here(func: Callable[..., Any], arguments: Mapping[str, Any], backend: str) -> Any:
     """Call a function in this thread; a coroutine function gets an event loop of its own."""
     if not inspect.iscoroutinefunction(func):

@@ -44,7 +44,8 @@ class Queue:
             raise InvalidQueue(f"a queue's name has 1 to 100 printable characters: {self.name!r}")
         if self.concurrency is not None and not 1 <= self.concurrency <= 10_000:
             raise InvalidQueue(
-                f"queue {self.name!r}: concurrency must be 1 to 10,000 or None, not {self.concurrency}"
+                f"queue {self.name!r}: concurrency must be 1 to 10,000 or None, "
+                f"not {self.concurrency}"
             )
         if not 0.01 <= self.polling_interval <= 3600:
             raise InvalidQueue(

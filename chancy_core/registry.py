@@ -33,6 +33,7 @@ class JobFunction(Generic[P, R]):
         functools.update_wrapper(self, func)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function here and now, as if it were no job."""
         return self.func(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -61,7 +62,7 @@ class JobFunction(Generic[P, R]):
     def options(self, **changes: Any) -> "JobFunction[P, R]":
         """Return the same function with other settings for its jobs, such as `queue="mail"`."""
         twin = JobFunction(self.func, self.name, {})
-        twin._template = self._template.options(**changes)  # noqa: SLF001 - its own class
+        twin._template = self._template.options(**changes)
         return twin
 
 

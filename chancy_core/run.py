@@ -42,7 +42,7 @@ class Attempt:
         return self.claimed.job
 
     async def run(self, executor: Executor) -> Outcome:
-        """Let *executor* run the job, and say what happened. Only cancellation from outside raises."""
+        """Let *executor* run the job, and say what happened; only outer cancellation raises."""
         limit = self.job.limit(LimitKind.TIME)
         if limit is not None:
             self.scope.deadline = anyio.current_time() + limit
@@ -160,5 +160,3 @@ class Lane:
         while self.running or self._waiting:
             self._quiet = anyio.Event()
             await self._quiet.wait()
-
-

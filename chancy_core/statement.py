@@ -51,7 +51,9 @@ class Names:
             word = match[1]
             if word is None:
                 return match[0][0]
-            return f'"{self.schema}"' if word == "schema" else f'"{self.schema}"."{self.prefix}{word}"'
+            return (
+                f'"{self.schema}"' if word == "schema" else f'"{self.schema}"."{self.prefix}{word}"'
+            )
 
         return _PLACEHOLDER.sub(name, text)
 

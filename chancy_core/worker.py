@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chancy.worker")
 
+
 class Worker:
     """Runs the jobs of all queues whose tags match this worker's.
 

@@ -84,7 +84,7 @@ def home() -> Path:
         return Path(told).absolute()
     if os.geteuid() == 0:
         return Path("/var/lib/chancy")
-    from platformdirs import user_data_path  # noqa: PLC0415 - comes with the extra `embedded`
+    from platformdirs import user_data_path
 
     return user_data_path("chancy")
 

@@ -21,7 +21,7 @@ PATIENCE = 300.0  # seconds that a start may take; a recovery after a crash can 
 ADDRESS = 103  # bytes that fit the address of a Unix socket on every system
 
 
-class StartFailed(Exception):  # noqa: N818 - says what happened
+class StartFailed(Exception):
     """The message is for the person who wanted a server."""
 
 

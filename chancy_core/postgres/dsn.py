@@ -16,8 +16,8 @@ def conninfo(dsn: str | Mapping[str, Any]) -> str:
         conninfo("postgresql://app@db/app")
         conninfo(settings.DATABASES["default"])
     """
-    from psycopg import ProgrammingError  # noqa: PLC0415 - whoever only imports us needs no libpq
-    from psycopg.conninfo import make_conninfo  # noqa: PLC0415
+    from psycopg import ProgrammingError
+    from psycopg.conninfo import make_conninfo
 
     try:
         if isinstance(dsn, str):

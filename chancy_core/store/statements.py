@@ -143,7 +143,14 @@ def jobs_by_id(names: Names, ids: Sequence[UUID]) -> Statement[list[QueuedJob]]:
 
 
 def announce(
-    names: Names, worker: UUID, *, name: str, hostname: str, pid: int, tags: Iterable[str], lease: float
+    names: Names,
+    worker: UUID,
+    *,
+    name: str,
+    hostname: str,
+    pid: int,
+    tags: Iterable[str],
+    lease: float,
 ) -> Statement[None]:
     """Begin a worker's incarnation, with a lease of *lease* seconds."""
     params = {

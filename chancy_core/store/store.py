@@ -49,7 +49,9 @@ class Store:
         except psycopg.OperationalError:
             arrived = await self.run(statements.stored(self.names, list(jobs)))
             rest = {id_: job for id_, job in jobs.items() if id_ not in arrived}
-            return arrived | (await self.run(statements.push(self.names, rest)) if rest else set())
+            if rest:
+                arrived.update(await self.run(statements.push(self.names, rest)))
+            return arrived
 
     async def settle(self, settled: Sequence[Settlement], *, again: bool = False) -> set[UUID]:
         """Write what became of attempts; answers the ids for which the outcomes counted.
@@ -63,7 +65,7 @@ class Store:
         rest = [s for s in settled if not s.verdict.state.finished]
         counted: set[UUID] = set()
         if ended and again:
-            counted |= await self.run(statements.settled_before(self.names, ended))
+            counted = await self.run(statements.settled_before(self.names, ended))
         if ended:
             counted |= await self._settle_some(ended)
         if rest:
@@ -92,7 +94,8 @@ class Store:
             )
         middle = len(settled) // 2
         first = await self._settle_some(settled[:middle])
-        return first | await self._settle_some(settled[middle:])
+        second = await self._settle_some(settled[middle:])
+        return first | second
 
 
 def _substitute(refused: Settlement, exc: psycopg.Error) -> Settlement:

@@ -79,5 +79,3 @@ def limited_memory(limit: float | None) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-

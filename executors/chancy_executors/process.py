@@ -63,7 +63,7 @@ class ProcessExecutor(Executor):
 
 
 class Child:
-    """A child process, and the pipe to it: frames of four bytes of length and as many of content."""
+    """A child process, and the pipe to it: frames of four bytes of length, and the content."""
 
     def __init__(self, process: Process) -> None:
         assert process.stdin is not None
@@ -78,9 +78,10 @@ class Child:
 
         Raises `UnknownFunction` when it cannot load it, `ChildDied` when it does not even start.
         """
-        code = f"import sys; sys.path[:] = {sys.path!r}; from chancy_executors import child; child.main()"
+        path = f"import sys; sys.path[:] = {sys.path!r}"
+        serve = "from chancy_executors import child; child.main()"
         process = await anyio.open_process(
-            [sys.executable, "-c", code], stderr=None, start_new_session=True
+            [sys.executable, "-c", f"{path}; {serve}"], stderr=None, start_new_session=True
         )
         child = cls(process)
         setup = {

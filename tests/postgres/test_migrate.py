@@ -9,9 +9,9 @@ import psycopg
 import pytest
 
 from chancy_core.errors import MigrationError, MigrationsNeeded
-from chancy_core.line import Line
 from chancy_core.migrate import Migrator
-from chancy_core.migration_lock import MigrationLock
+from chancy_core.migrate.line import Line
+from chancy_core.migrate.lock import MigrationLock
 from chancy_core.postgres import Connection
 from chancy_core.statement import Names
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from chancy_core.errors import MigrationError
-from chancy_core.line import Line, Script
+from chancy_core.migrate.line import Line, Script
 
 UP, DOWN = "-- chancy: oldest 1\nSELECT 1;\n", "SELECT 2;\n"
 GOOD = {

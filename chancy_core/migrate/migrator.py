@@ -22,8 +22,8 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 from chancy_core.errors import MigrationError, MigrationsNeeded
-from chancy_core.line import Line, LineStatus, Step
-from chancy_core.migration_lock import (
+from chancy_core.migrate.line import Line, LineStatus, Step
+from chancy_core.migrate.lock import (
     MigrationLock,
     autocommit,
     bookkeeping,
