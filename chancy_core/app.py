@@ -155,7 +155,7 @@ class Chancy:
         """
         discovery.load("chancy.executors", queue.executor)
         stored = await self.store.run(statements.declare(self.names, queue, upsert=upsert))
-        self._hint("declared", [queue.name])
+        self.hint("declared", [queue.name])
         return stored
 
     async def push(self, job: Job) -> Reference:
@@ -177,8 +177,8 @@ class Chancy:
             batch = jobs[start : start + BATCH]
             references += await self._push(batch)
             later = {job.queue for job in batch if job.scheduled_at is not None}
-            self._hint("pushed", {job.queue for job in batch if job.scheduled_at is None})
-            self._hint("scheduled", later)
+            self.hint("pushed", {job.queue for job in batch if job.scheduled_at is None})
+            self.hint("scheduled", later)
         return references
 
     async def _push(self, batch: Sequence[Job]) -> list[Reference]:
@@ -201,7 +201,11 @@ class Chancy:
             rest = {id_: job for id_, job in rest.items() if id_ not in references}
         return [references[id_] for id_ in jobs]
 
-    def _hint(self, kind: str, queues: Iterable[str]) -> None:
+    def hint(self, kind: str, queues: Iterable[str]) -> None:
+        """Tell workers that these queues have jobs (`pushed`, `scheduled`) or are new (`declared`).
+
+        A hint only: it may be lost, and is sent soon, not at once.
+        """
         if self.notifications and self._notifier is not None:
             for queue in queues:
                 self._notifier.send(f"{kind}:{queue}")

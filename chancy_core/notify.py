@@ -45,6 +45,9 @@ class Notifier:
     ) -> bool | None:
         self._tasks.cancel_scope.cancel()
         try:
+            if isinstance(exc, Exception):  # the task group would wrap the block's own error
+                await self._tasks.__aexit__(None, None, None)
+                return False
             return await self._tasks.__aexit__(exc_type, exc, traceback)
         finally:
             with anyio.move_on_after(LAST, shield=True):

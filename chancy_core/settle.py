@@ -3,6 +3,7 @@
 import logging
 import random
 from collections import deque
+from collections.abc import Callable, Sequence
 
 import anyio
 import psycopg
@@ -31,6 +32,8 @@ class Settler:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        #: Called with those jobs that have just gone back into their queues.
+        self.requeued: Callable[[Sequence[Settlement]], None] = lambda _: None
         self._waiting: deque[Settlement] = deque()
         self._writing: list[Settlement] = []
         self._more = anyio.Event()
@@ -77,6 +80,7 @@ class Settler:
                 await anyio.sleep(backoff(tries))
             else:
                 break
+        self.requeued([s for s in batch if not s.verdict.state.finished])
         for settlement in batch:
             if settlement.job.id not in counted:
                 self.stale += 1

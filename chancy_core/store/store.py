@@ -43,14 +43,15 @@ class Store:
 
         A push whose commit was cut is repeated, without those that had arrived after all.
         """
-        statement = statements.push(self.names, jobs)
+        statement: Statement[set[UUID]] = statements.push(self.names, jobs)
         try:
             return await self.run(statement)
         except psycopg.OperationalError:
             arrived = await self.run(statements.stored(self.names, list(jobs)))
             rest = {id_: job for id_, job in jobs.items() if id_ not in arrived}
             if rest:
-                arrived.update(await self.run(statements.push(self.names, rest)))
+                again = await self.run(statements.push(self.names, rest))
+                return arrived | again
             return arrived
 
     async def settle(self, settled: Sequence[Settlement], *, again: bool = False) -> set[UUID]:
