@@ -210,6 +210,10 @@ async def test_who_waits_too_long_hears_of_the_holder(connect: Connect) -> None:
         assert len(await migrator().migrate(second)) == 4
 
 
+async def test_who_is_alone_does_not_wait(conn: psycopg.AsyncConnection[Any]) -> None:
+    assert len(await migrator().migrate(conn, wait=0)) == 4
+
+
 async def test_the_lock_of_the_dead_expires(connect: Connect) -> None:
     async with connect() as first, connect() as second:
         await first.set_autocommit(True)
