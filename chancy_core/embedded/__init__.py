@@ -19,6 +19,6 @@ All locks are the kernel's (`flock`), and end with their holders.
 """
 
 from chancy_core.embedded.lease import Lease, Status, default_folder, join, status, stop
-from chancy_core.embedded.throwaway import throwaway
+from chancy_core.embedded.temporary import throwaway
 
 __all__ = ["Lease", "Status", "default_folder", "join", "status", "stop", "throwaway"]
