@@ -39,7 +39,7 @@ PULSE = 0.2  # seconds between two looks at the leases
 RESTARTS = 5  # a minute
 
 
-class Told(Exception):  # noqa: N818 - no error
+class Told(Exception):
     """A signal, or the file `stop`, told us to stop."""
 
 

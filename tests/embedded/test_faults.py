@@ -267,3 +267,16 @@ def test_a_folder_that_is_a_file_is_refused(fresh: Path) -> None:
     fresh.touch()
     with pytest.raises(EmbeddedError, match="cannot be had"):
         embedded.join(fresh)
+
+
+def test_a_strangers_socket_folder_is_refused(folder: Path) -> None:
+    long = folder.rename(folder.parent / ("x" * 100))
+    with embedded.join(long, linger=0) as lease:
+        sockets = Path(lease.dsn.split()[0].removeprefix("host="))
+    assert embedded.stop(long)
+    sockets.symlink_to(folder.parent)
+    try:
+        with pytest.raises(EmbeddedError, match="is in the way"):
+            embedded.join(long)
+    finally:
+        sockets.unlink()

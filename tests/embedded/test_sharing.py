@@ -4,14 +4,13 @@ import contextlib
 import os
 import signal
 import stat
-import threading
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from chancy_core import embedded
-from chancy_core.embedded import postmaster, programs
+from chancy_core.embedded import locks, postmaster, programs
 from tests.embedded.processes import (
     Client,
     answers,
@@ -261,19 +260,14 @@ def test_progress_is_told(fresh: Path) -> None:
 
 def test_who_waits_for_another_is_told(fresh: Path) -> None:
     told: list[str] = []
-    waits = threading.Event()
+    fresh.mkdir(mode=0o755)
+    lock = locks.take(fresh / "start.lock")
+    assert lock is not None
 
-    def wait(message: str) -> None:
+    def let_go(message: str) -> None:
+        if not told:
+            locks.free(lock)
         told.append(message)
-        waits.set()
 
-    other = threading.Thread(target=lambda: embedded.join(fresh, progress=wait).close())
-
-    def keep_waiting(message: str) -> None:
-        if message.startswith("making"):
-            other.start()
-            assert waits.wait(20)
-
-    with embedded.join(fresh, progress=keep_waiting):
-        other.join()
-    assert told == ["waiting for another process that starts or stops the server"]
+    embedded.join(fresh, linger=0, progress=let_go).close()
+    assert told[0] == "waiting for another process that starts or stops the server"
