@@ -3,9 +3,11 @@
 import os
 from collections.abc import Iterator
 
+import anyio
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
+from chancy import Chancy
 from chancy_core import embedded
 from tests.databases import database
 
@@ -35,6 +37,12 @@ def empty_dsn(server: str) -> Iterator[str]:
 
 def _prepare_template(dsn: str) -> None:
     """Bring the database that all others are copied from to the newest schema."""
+
+    async def migrate() -> None:
+        async with Chancy(dsn) as chancy:
+            await chancy.migrate()
+
+    anyio.run(migrate)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ def home() -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/chancy")
     try:
-        from platformdirs import user_data_path  # noqa: PLC0415 - comes with the extra
+        from platformdirs import user_data_path
     except ModuleNotFoundError as error:
         raise EmbeddedError(
             'Where to keep the data? Either `pip install "chancy[embedded]"`, or name a folder '

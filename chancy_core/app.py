@@ -1,0 +1,267 @@
+"""`Chancy`: the application's side of the queue. Declare queues, push jobs, wait for them."""
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+from uuid import UUID
+
+import anyio
+from anyio import to_thread
+
+from chancy_core import discovery
+from chancy_core.errors import ChancyError, InvalidJob, JobNotFound
+from chancy_core.job import Job, QueuedJob, Reference
+from chancy_core.queue import Queue
+from chancy_core.statement import Names
+from chancy_core.store import statements
+
+if TYPE_CHECKING:
+    from chancy_core.migrate import Migrator
+    from chancy_core.notify import Notifier
+    from chancy_core.store.store import Store
+
+log = logging.getLogger("chancy.app")
+
+#: How many jobs one statement pushes.
+BATCH = 1000
+
+
+class Chancy:
+    """One installation of the queue: a database, a schema, and a prefix of all names in it.
+
+        chancy = Chancy(dsn="postgresql://localhost/postgres")
+        async with chancy:
+            await chancy.migrate()
+            await chancy.declare(Queue("mail", concurrency=10))
+            reference = await chancy.push(welcome.bind(address="ada@example.org"))
+
+    *dsn* is a URL, a libpq connection string or one entry of Django's `DATABASES`; without one,
+    `CHANCY_DSN` and then `DATABASE_URL` are used, and with neither an embedded server is started
+    or joined. *jobs* names the modules that register jobs; `CHANCY_JOBS` adds to them.
+    *listen_dsn* is for notifications where *dsn* leads to a pooler that cannot carry them.
+    """
+
+    def __init__(
+        self,
+        dsn: str | Mapping[str, Any] | None = None,
+        *,
+        schema: str = "public",
+        prefix: str = "chancy_",
+        jobs: Iterable[str] = (),
+        min_connections: int = 1,
+        max_connections: int = 10,
+        notifications: bool = True,
+        listen_dsn: str | Mapping[str, Any] | None = None,
+    ) -> None:
+        self.names = Names(schema, prefix)
+        self.jobs = (*jobs, *filter(None, os.environ.get("CHANCY_JOBS", "").split(",")))
+        self.notifications = notifications
+        self._dsn = dsn
+        self._listen_dsn = listen_dsn
+        self._sizes = (min_connections, max_connections)
+        self._conninfo: str | None = None
+        self._store: Store | None = None
+        self._notifier: Notifier | None = None
+        self._block = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        if self._store is not None:
+            raise ChancyError("this Chancy is open already; one `async with` at a time")
+        from chancy_core.notify import Notifier
+        from chancy_core.postgres import Pool
+        from chancy_core.store.store import Store
+
+        async with AsyncExitStack() as opening:
+            self._conninfo = await self._find_server(opening)
+            pool = await opening.enter_async_context(
+                Pool(self._conninfo, min_size=self._sizes[0], max_size=self._sizes[1])
+            )
+            self._store = Store(pool, self.names)
+            self._notifier = await opening.enter_async_context(Notifier(self._store))
+            opening.callback(self._forget)
+            self._block = opening.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._block.__aexit__(exc_type, exc, traceback)
+
+    def _forget(self) -> None:
+        self._store = self._notifier = self._conninfo = None
+
+    async def _find_server(self, opening: AsyncExitStack) -> str:
+        dsn = self._dsn or os.environ.get("CHANCY_DSN") or os.environ.get("DATABASE_URL")
+        if dsn:
+            return _conninfo(dsn)
+        from chancy_core import embedded
+
+        lease = await to_thread.run_sync(embedded.join)
+        opening.push_async_callback(to_thread.run_sync, lease.close)
+        return lease.dsn
+
+    @property
+    def store(self) -> "Store":
+        """The tables of this installation. Raises `ChancyError` outside `async with chancy`."""
+        if self._store is None:
+            raise ChancyError("not open: use this Chancy inside `async with chancy:`")
+        return self._store
+
+    @property
+    def conninfo(self) -> str:
+        """How to connect to the database, as libpq reads it."""
+        if self._conninfo is None:
+            raise ChancyError("not open: use this Chancy inside `async with chancy:`")
+        return self._conninfo
+
+    @property
+    def listen_conninfo(self) -> str:
+        """How to connect to the database for notifications."""
+        return _conninfo(self._listen_dsn) if self._listen_dsn else self.conninfo
+
+    def _migrator(self) -> "Migrator":
+        from chancy_core.migrate import Line, Migrator
+
+        lines = discovery.offers("chancy.migrations")
+        return Migrator(
+            self.names,
+            {name: Line.from_package(name, entry.value) for name, entry in lines.items()},
+        )
+
+    async def migrate(self, to: Mapping[str, int] | None = None) -> None:
+        """Bring the schema to the newest version, or single lines to the version that *to* names.
+
+        Safe to be called by any number of processes at once. Raises `MigrationError`.
+        """
+        async with self.store.pool.connection() as conn:
+            await self._migrator().migrate(conn, to)
+
+    async def check(self) -> None:
+        """Raise `MigrationsNeeded` if the schema does not fit this code."""
+        async with self.store.pool.connection() as conn:
+            await self._migrator().check(conn)
+
+    async def declare(self, queue: Queue, *, upsert: bool = False) -> Queue:
+        """Store a queue's settings, and return what is stored.
+
+        A queue that exists keeps its settings unless *upsert*. Raises `UnknownName` if no
+        installed package offers its executor.
+        """
+        discovery.load("chancy.executors", queue.executor)
+        stored = await self.store.run(statements.declare(self.names, queue, upsert=upsert))
+        self._hint("declared", [queue.name])
+        return stored
+
+    async def push(self, job: Job) -> Reference:
+        """Store a job, to be run by a worker that runs its queue.
+
+        If a live job holds its unique key, nothing is stored and that job is referred to.
+        Raises `InvalidValue` for what cannot be stored.
+        """
+        return (await self.push_many([job]))[0]
+
+    async def push_many(self, jobs: Iterable[Job]) -> list[Reference]:
+        """Store jobs, a thousand in one transaction, and return their references in this order."""
+        jobs = list(jobs)
+        for job in jobs:
+            if not isinstance(job, Job):
+                raise InvalidJob(f"push takes a Job, such as my_job.bind(x=1), not {job!r}")
+        references: list[Reference] = []
+        for start in range(0, len(jobs), BATCH):
+            batch = jobs[start : start + BATCH]
+            references += await self._push(batch)
+            later = {job.queue for job in batch if job.scheduled_at is not None}
+            self._hint("pushed", {job.queue for job in batch if job.scheduled_at is None})
+            self._hint("scheduled", later)
+        return references
+
+    async def _push(self, batch: Sequence[Job]) -> list[Reference]:
+        from chancy_core.identity import new_id
+
+        jobs = {new_id(): job for job in batch}
+        references: dict[UUID, Reference] = {}
+        rest = jobs
+        while rest:
+            stored = await self.store.push(rest)
+            references |= {id_: Reference(id_) for id_ in stored}
+            rest = {id_: job for id_, job in rest.items() if id_ not in stored}
+            keys = [job.unique_key for job in rest.values() if job.unique_key is not None]
+            if keys:
+                held = await self.store.run(statements.holders(self.names, keys))
+                for id_, job in rest.items():
+                    if job.unique_key in held:
+                        references[id_] = Reference(held[job.unique_key], new=False)
+            # Whoever held a key may have finished meanwhile: those jobs are pushed once more.
+            rest = {id_: job for id_, job in rest.items() if id_ not in references}
+        return [references[id_] for id_ in jobs]
+
+    def _hint(self, kind: str, queues: Iterable[str]) -> None:
+        if self.notifications and self._notifier is not None:
+            for queue in queues:
+                self._notifier.send(f"{kind}:{queue}")
+
+    async def get_queues(self) -> list[Queue]:
+        """Return all queues, by name."""
+        return await self.store.run(statements.queues(self.names))
+
+    async def get_job(self, reference: Reference) -> QueuedJob:
+        """Return a job, live or finished.
+
+        Raises `JobNotFound` if there is none of this identity (any more).
+        """
+        found = await self.get_jobs([reference])
+        if not found:
+            raise JobNotFound(f"no job, live or finished, is {reference}")
+        return found[0]
+
+    async def get_jobs(self, references: Iterable[Reference]) -> list[QueuedJob]:
+        """Return those of these jobs that exist, in no order."""
+        ids = [reference.id for reference in references]
+        if not ids:
+            return []
+        return await self.store.run(statements.jobs_by_id(self.names, ids))
+
+    async def wait_for_job(
+        self, reference: Reference, *, timeout: float | None = None
+    ) -> QueuedJob:
+        """Return the job once it is finished, however it ended.
+
+        Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if there is no such job.
+        """
+        return (await self.wait_for_jobs([reference], timeout=timeout))[0]
+
+    async def wait_for_jobs(
+        self, references: Iterable[Reference], *, timeout: float | None = None
+    ) -> list[QueuedJob]:
+        """Return these jobs, in this order, once all are finished.
+
+        Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if one does not exist.
+        """
+        references = list(references)
+        finished: dict[UUID, QueuedJob] = {}
+        pause = 0.005
+        with anyio.fail_after(timeout):
+            while True:
+                missing = [ref for ref in references if ref.id not in finished]
+                found = {job.id: job for job in await self.get_jobs(missing)}
+                for reference in missing:
+                    if reference.id not in found:
+                        raise JobNotFound(f"no job, live or finished, is {reference}")
+                before = len(finished)
+                finished |= {id_: job for id_, job in found.items() if job.state.finished}
+                if len(finished) == len({ref.id for ref in references}):
+                    return [finished[ref.id] for ref in references]
+                pause = 0.005 if len(finished) > before else min(pause * 1.5, 0.25)
+                await anyio.sleep(pause)
+
+
+def _conninfo(dsn: str | Mapping[str, Any]) -> str:
+    from chancy_core.postgres.dsn import conninfo
+
+    return conninfo(dsn)

@@ -1,0 +1,203 @@
+"""What wakes a worker, and how it claims: one statement for all of its queues that may have work.
+
+A queue that gave less than was asked for has run dry, and is not asked again until something
+says otherwise: a hint from a producer, jobs that became due, or the queue's polling interval,
+which holds whether hints arrive or not.
+"""
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+from uuid import UUID
+
+import anyio
+from anyio.abc import TaskGroup
+from anyio.lowlevel import current_token
+
+from chancy_core import codec, discovery, registry, tags
+from chancy_core.errors import ChancyError
+from chancy_core.executor import Executor, ExecutorHost
+from chancy_core.postgres import Listener, Reconnected
+from chancy_core.queue import Queue
+from chancy_core.run import Lane
+from chancy_core.settle import TRANSIENT, Settler, backoff
+from chancy_core.store import statements
+from chancy_core.store.store import Store
+
+log = logging.getLogger("chancy.claim")
+
+#: Seconds after which a worker looks, unasked, for new queues and for jobs that became due.
+LOOK_AROUND = 5.0
+#: Seconds between two calls of `ensure_partitions`.
+PARTITIONS = 6 * 3600.0
+
+
+def open_executor(queue: Queue) -> Executor:
+    """Make the executor that a queue names, with the options that it gives.
+
+    Raises `OfferError` if it is not installed, `InvalidValue` if its options do not fit.
+    """
+    made: type[Executor] = discovery.load("chancy.executors", queue.executor)
+    options = codec.structured(
+        f"queue {queue.name!r}: executor_options", queue.executor_options, made.Options
+    )
+    concurrency = queue.concurrency or made.default_concurrency
+    return made(options, concurrency, ExecutorHost(registry.sources(), backend_name()))
+
+
+def backend_name() -> str:
+    """Return the kind of event loop that runs here, as `anyio.run` names it."""
+    return current_token().backend_class.__module__.rpartition("._")[2]
+
+
+class Claimer:
+    """The lanes of one worker, and the loops that keep them fed."""
+
+    def __init__(
+        self,
+        store: Store,
+        settler: Settler,
+        *,
+        tags: Iterable[str],
+        incarnation: Callable[[], UUID],
+    ) -> None:
+        self.lanes: dict[str, Lane] = {}
+        self._store = store
+        self._settler = settler
+        self._tags = frozenset(tags)
+        self._incarnation = incarnation
+        self._skipped: set[str] = set()
+        self._work = anyio.Event()
+        self._due = anyio.Event()
+        self._look = anyio.Event()
+
+    def wake(self) -> None:
+        """Look for work in whatever lanes may have some."""
+        self._work.set()
+
+    def _feed(self, queues: Iterable[str]) -> None:
+        for name in queues:
+            if name in self.lanes:
+                self.lanes[name].hungry = True
+        self.wake()
+
+    async def claim(self) -> None:
+        """Claim, as long as there are free slots and queues that may have work."""
+        tries = 0
+        while True:
+            wait = self._poll_lanes()
+            hungry = [lane for lane in self.lanes.values() if lane.hungry and lane.free > 0]
+            if not hungry or self._settler.full:
+                with anyio.move_on_after(0.05 if self._settler.full else wait):
+                    await self._work.wait()
+                self._work = anyio.Event()
+                continue
+            try:
+                await self._claim_for({lane.queue.name: lane.free for lane in hungry})
+                tries = 0
+            except TRANSIENT as exc:
+                tries += 1
+                log.warning("cannot claim: %s", exc)
+                await anyio.sleep(backoff(tries))
+
+    def _poll_lanes(self) -> float:
+        """Make lanes hungry whose polling interval is over; return the seconds until the next."""
+        now = anyio.current_time()
+        for lane in self.lanes.values():
+            if lane.next_poll <= now:
+                lane.hungry = True
+                lane.next_poll = now + lane.queue.polling_interval * random.uniform(0.8, 1.0)
+        return min((lane.next_poll - now for lane in self.lanes.values()), default=LOOK_AROUND)
+
+    async def _claim_for(self, free: dict[str, int]) -> None:
+        for name in free:
+            self.lanes[name].hungry = False
+        try:
+            claims = await self._store.run(
+                statements.claim(self._store.names, self._incarnation(), free)
+            )
+        except BaseException:
+            self._feed(free)
+            raise
+        for name, asked in free.items():
+            mine = [claimed for claimed in claims if claimed.job.queue == name]
+            self.lanes[name].give(mine)
+            if len(mine) >= asked:
+                self.lanes[name].hungry = True
+
+    async def promote(self) -> None:
+        """Move jobs into line as they become due."""
+        tries = 0
+        while True:
+            self._due = anyio.Event()
+            try:
+                queues, until = await self._store.run(statements.promote(self._store.names))
+                tries = 0
+            except TRANSIENT as exc:
+                tries += 1
+                log.warning("cannot look for jobs that became due: %s", exc)
+                await anyio.sleep(backoff(tries))
+                continue
+            self._feed(queues)
+            if not queues:
+                soonest = LOOK_AROUND * random.uniform(0.8, 1.0)
+                with anyio.move_on_after(min(soonest, soonest if until is None else until)):
+                    await self._due.wait()
+
+    async def listen(self, listener: Listener) -> None:
+        """Take hints (`pushed:`, `scheduled:`, `declared:` and a queue); nobody trusts them."""
+        async with listener:
+            async for event in listener:
+                if isinstance(event, Reconnected):  # what was missed meanwhile is looked for
+                    self._feed(self.lanes)
+                    self._due.set()
+                    self._look.set()
+                    continue
+                kind, _, queue = event.payload.partition(":")
+                if kind == "pushed":
+                    self._feed([queue])
+                elif kind == "scheduled":
+                    self._due.set()
+                elif kind == "declared":
+                    self._look.set()
+
+    async def look_around(self, tasks: TaskGroup) -> None:
+        """Open a lane, in *tasks*, for each queue that this worker is to run."""
+        tries = 0
+        while True:
+            self._look = anyio.Event()
+            try:
+                for queue in await self._store.run(statements.queues(self._store.names)):
+                    if queue.name not in self.lanes and tags.matches(queue.tags, self._tags):
+                        self._open(queue, tasks)
+                tries = 0
+            except TRANSIENT as exc:
+                tries += 1
+                log.warning("cannot read the queues: %s", exc)
+            with anyio.move_on_after(backoff(tries) if tries else LOOK_AROUND):
+                await self._look.wait()
+
+    def _open(self, queue: Queue, tasks: TaskGroup) -> None:
+        try:
+            executor = open_executor(queue)
+        except ChancyError as exc:
+            if queue.name not in self._skipped:
+                log.error("queue %r is not run here: %s", queue.name, exc)
+            self._skipped.add(queue.name)
+            return
+        self._skipped.discard(queue.name)
+        lane = Lane(queue, executor, settled=self._settler.put, wake=self.wake)
+        self.lanes[queue.name] = lane
+        tasks.start_soon(lane.run, name=f"queue {queue.name}")
+
+    async def keep_partitions(self) -> None:
+        """See to it that the history has a partition for each of the coming days."""
+        tries = 0
+        while True:
+            try:
+                await self._store.run(statements.ensure_partitions(self._store.names))
+                tries = 0
+            except TRANSIENT as exc:
+                tries += 1
+                log.warning("cannot make partitions of the history: %s", exc)
+            await anyio.sleep(backoff(tries) if tries else PARTITIONS * random.uniform(0.8, 1.0))

@@ -1,0 +1,118 @@
+"""The contract that every executor keeps: how a claimed job comes to be run.
+
+The worker owns slots, deadlines, cancellation and settling; an executor only runs one call and
+says how it ended. It is found by its entry point in the group `chancy.executors`, and a queue
+names it.
+"""
+
+import abc
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, ClassVar, Self
+
+from attrs import field, frozen
+
+from chancy_core import codec, registry
+from chancy_core.errors import Unsupported
+from chancy_core.job import LimitKind, QueuedJob
+
+
+class Capability(enum.Flag):
+    """What an executor can do."""
+
+    SYNC = enum.auto()  #: runs plain functions
+    ASYNC = enum.auto()  #: runs coroutine functions
+    HARD_KILL = enum.auto()  #: ends a job that does not listen
+    MEMORY_LIMIT = enum.auto()
+
+
+@frozen
+class NoOptions:
+    """The options of an executor that has none."""
+
+
+@frozen
+class ExecutorHost:
+    """What an executor may know of the worker that it serves."""
+
+    #: Where the registered functions come from, for executors that run them elsewhere.
+    sources: Sequence[tuple[str, str | None]]
+    #: The kind of event loop that the worker runs on, as `anyio.run` names it.
+    backend: str
+
+
+@frozen
+class Call:
+    """One attempt to be run: the job, its arguments as JSON, and what time it has."""
+
+    job: QueuedJob
+    #: The job's arguments as they are stored, a JSON object: for executors that send them on.
+    arguments: str
+    #: Seconds from now, or None.
+    time_left: float | None = field(default=None, kw_only=True)
+
+    def resolve(self, capabilities: Capability) -> tuple[Callable[..., Any], Mapping[str, Any]]:
+        """Return the function and its structured arguments, for an executor that runs it here.
+
+        Raises `UnknownFunction` if nothing is registered under the job's name, `Unsupported` if
+        an executor of these *capabilities* cannot run it, `InvalidValue` if the arguments do not
+        fit the annotations.
+        """
+        made = registry.lookup(self.job.func)
+        check_support(self.job, made.is_async, capabilities)
+        return made.func, codec.structure(made.func, self.job.kwargs)
+
+
+def check_support(job: QueuedJob, is_async: bool, capabilities: Capability) -> None:
+    """Raise `Unsupported` if an executor of these *capabilities* cannot run the job."""
+    needed = Capability.ASYNC if is_async else Capability.SYNC
+    if needed not in capabilities:
+        kind = "coroutine" if is_async else "plain"
+        raise Unsupported(
+            f"{job.func} is a {kind} function, which the executor of queue {job.queue!r} cannot run"
+        )
+    if job.limit(LimitKind.MEMORY) is not None and Capability.MEMORY_LIMIT not in capabilities:
+        raise Unsupported(
+            f"{job.func} has a memory limit, which only an executor with a process for each job "
+            f"can keep; the one of queue {job.queue!r} cannot"
+        )
+
+
+class Executor(abc.ABC):
+    """Runs the jobs of one queue on one worker.
+
+    It is made for one use of `async with`: what it holds open belongs to that block. `run` is
+    called up to *concurrency* times at once, and cancelled when an attempt has to end.
+    """
+
+    #: An attrs class; the queue's `executor_options` are structured into it.
+    Options: ClassVar[type[Any]] = NoOptions
+    capabilities: ClassVar[Capability]
+    #: The concurrency of a queue that leaves it open.
+    default_concurrency: ClassVar[int] = 1
+
+    def __init__(self, options: Any, concurrency: int, host: ExecutorHost) -> None:
+        self.options = options
+        self.concurrency = concurrency
+        self.host = host
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(  # noqa: B027 - an executor that holds nothing has nothing to close
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let go of everything: no thread, child or file of this executor's stays behind."""
+
+    @abc.abstractmethod
+    async def run(self, call: Call) -> Any:
+        """Run *call* and return what the function returned; `codec.Encoded` if it is JSON already.
+
+        Raises what the function raised (`perform.Raised` if that happened elsewhere), or
+        `UnknownFunction`, `Unsupported`, `MemoryLimitExceeded`, `ChildDied`. When cancelled, it
+        ends the function if it can, and lets the cancellation through.
+        """

@@ -1,0 +1,142 @@
+"""Who is alive: an operating-system thread that renews a worker's lease, and buries the dead.
+
+The thread has a synchronous connection of its own, so that no Python code that blocks the event
+loop or hogs the interpreter can make a living worker look dead.
+"""
+
+import logging
+import os
+import random
+import socket
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from chancy_core.statement import Names, Statement
+from chancy_core.store import statements
+
+log = logging.getLogger("chancy.heartbeat")
+T = TypeVar("T")
+
+#: Seconds for which a renewal is good, and between renewals.
+LEASE = 10.0
+INTERVAL = 2.5
+#: How often a job's worker may die before the job is quarantined.
+CRASH_LIMIT = 3
+#: What the connection is given, so that a dead link is noticed well before the lease runs out.
+_LINK = {
+    "connect_timeout": "5",
+    "tcp_user_timeout": "4000",
+    "keepalives_idle": "2",
+    "keepalives_interval": "1",
+    "keepalives_count": "2",
+}
+
+
+class Heartbeat:
+    """One worker's lease.
+
+    The incarnation is a random id: a worker that comes back, even under the same name, is
+    somebody else. It changes when others have declared this worker dead: whatever runs under the
+    old one is lost to it.
+    """
+
+    def __init__(self, conninfo: str, names: Names, *, name: str, tags: Iterable[str]) -> None:
+        self.incarnation = uuid4()
+        self._conninfo = conninfo
+        self._names = names
+        self._name = name
+        self._tags = frozenset(tags)
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name="chancy-heartbeat", daemon=True)
+        self._conn: psycopg.Connection[Any] | None = None
+        self._gapless_since: float | None = None
+        self._last = 0.0
+
+    def start(self) -> None:
+        """Announce the worker and begin to renew. Blocks; raises if the database is not there."""
+        self._announce(self.incarnation)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread and remove the worker's row. Blocks."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+        try:
+            self._run(statements.retire(self._names, self.incarnation))
+        except psycopg.Error as exc:
+            log.warning("the row of worker %s is left to expire: %s", self._name, exc)
+        finally:
+            self._close()
+
+    def _announce(self, incarnation: UUID) -> None:
+        self._run(
+            statements.announce(
+                self._names,
+                incarnation,
+                name=self._name,
+                hostname=socket.gethostname(),
+                pid=os.getpid(),
+                tags=self._tags,
+                lease=LEASE,
+            )
+        )
+        self._mark()
+
+    def _beat(self) -> None:
+        while not self._stopping.wait(INTERVAL * random.uniform(0.9, 1.0)):
+            try:
+                self._once()
+            except psycopg.Error as exc:
+                log.warning("worker %s could not renew its lease: %s", self._name, exc)
+                self._gapless_since = None
+                self._close()
+
+    def _once(self) -> None:
+        """Renew, and if our own renewals have been without a gap for a whole lease, rescue."""
+        if not self._run(statements.renew(self._names, self.incarnation, LEASE)):
+            log.error("worker %s was declared dead: what it holds is lost to it", self._name)
+            reborn = uuid4()
+            self._announce(reborn)
+            self.incarnation = reborn
+            return
+        self._mark()
+        if self._gapless_since is not None and time.monotonic() - self._gapless_since >= LEASE:
+            self._rescue()
+
+    def _mark(self) -> None:
+        """Note a renewal. After an outage everybody has a gap: all renew before anyone buries."""
+        now = time.monotonic()
+        if self._gapless_since is None or now - self._last > 2 * INTERVAL:
+            self._gapless_since = now
+        self._last = now
+
+    def _rescue(self) -> None:
+        """Declare the expired dead and then, in the same transaction, take their jobs back."""
+        assert self._conn is not None
+        with self._conn.transaction():
+            dead = self._run(statements.bury(self._names))
+            taken = self._run(statements.rescue(self._names, CRASH_LIMIT))
+        if dead:
+            log.warning("declared dead: workers %s", ", ".join(map(str, dead)))
+        for job, state in taken.items():
+            log.warning("job %s: its worker died; now %s", job, state)
+
+    def _run(self, statement: Statement[T]) -> T:
+        if self._conn is None:
+            self._conn = psycopg.connect(
+                make_conninfo(self._conninfo, **_LINK), autocommit=True, prepare_threshold=None
+            )
+        cursor = self._conn.execute(statement.text, statement.params, binary=True)
+        return statement.read(cursor.fetchall() if cursor.description else ())
+
+    def _close(self) -> None:
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None

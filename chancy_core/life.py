@@ -1,0 +1,128 @@
+"""One life of a worker: it announces itself, works until it is told to stop, and leaves in order.
+
+Two nested task groups: inside, the lanes and what feeds them; outside, the settler, which must
+outlive them. The heartbeat thread outlives both.
+"""
+
+import logging
+from typing import TYPE_CHECKING
+
+import anyio
+from anyio import to_thread
+from anyio.abc import TaskStatus
+
+from chancy_core import registry
+from chancy_core.claim import Claimer
+from chancy_core.heartbeat import Heartbeat
+from chancy_core.postgres import Listener
+from chancy_core.settle import TRANSIENT, Settler
+from chancy_core.store import statements
+from chancy_core.store.store import Store
+
+if TYPE_CHECKING:
+    from chancy_core.worker import Worker
+
+log = logging.getLogger("chancy.worker")
+
+#: Seconds that the last outcomes may take to be written when a worker stops.
+FLUSH = 10.0
+
+
+async def live(
+    worker: "Worker", *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
+) -> None:
+    """Be *worker* until it is told to stop. Shielded: no cancellation from outside reaches this.
+
+    Raises `MigrationsNeeded` if the database does not fit this code.
+    """
+    chancy = worker.chancy
+    registry.import_jobs(chancy.jobs)
+    with anyio.CancelScope(shield=True):
+        await chancy.check()
+        heartbeat = Heartbeat(chancy.conninfo, chancy.names, name=worker.name, tags=worker.tags)
+        await to_thread.run_sync(heartbeat.start)
+        log.info("worker %s works as %s", worker.name, heartbeat.incarnation)
+        try:
+            async with anyio.create_task_group() as services:
+                settler = Settler(chancy.store)
+                services.start_soon(settler.run)
+                try:
+                    await _feed(worker, settler, heartbeat, task_status)
+                finally:
+                    await _leave(chancy.store, settler, heartbeat)
+                    services.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await to_thread.run_sync(heartbeat.stop)
+        log.info("worker %s has stopped", worker.name)
+
+
+async def _feed(
+    worker: "Worker", settler: Settler, heartbeat: Heartbeat, task_status: TaskStatus[None]
+) -> None:
+    """Claim and run until told to stop, then let the jobs come to their end."""
+    chancy = worker.chancy
+    claimer = Claimer(
+        chancy.store, settler, tags=worker.tags, incarnation=lambda: heartbeat.incarnation
+    )
+    async with anyio.create_task_group() as lanes:
+        async with anyio.create_task_group() as feeders:
+            feeders.start_soon(claimer.claim)
+            feeders.start_soon(claimer.promote)
+            feeders.start_soon(claimer.keep_partitions)
+            feeders.start_soon(claimer.look_around, lanes)
+            feeders.start_soon(_watch_lease, heartbeat, claimer)
+            if chancy.notifications:
+                listener = Listener(chancy.listen_conninfo, [chancy.names.channel])
+                feeders.start_soon(claimer.listen, listener)
+            task_status.started()
+            await worker.stopping.wait()
+            feeders.cancel_scope.cancel()
+        await _drain(worker, claimer)
+        lanes.cancel_scope.cancel()
+
+
+async def _drain(worker: "Worker", claimer: Claimer) -> None:
+    """Hand back what has not begun; let the rest end in the grace period, or cancel it."""
+    for lane in claimer.lanes.values():
+        lane.hand_back()
+    async with anyio.create_task_group() as race:
+
+        async def hurry() -> None:
+            with anyio.move_on_after(worker.grace_period):
+                await worker.hurry.wait()
+            for lane in claimer.lanes.values():
+                lane.cancel()
+
+        race.start_soon(hurry)
+        for lane in claimer.lanes.values():
+            await lane.drained()
+        race.cancel_scope.cancel()
+
+
+async def _watch_lease(heartbeat: Heartbeat, claimer: Claimer) -> None:
+    """Cancel all that runs here under an incarnation that others declared dead.
+
+    The thread cannot call us: a blocked event loop would then stop its heartbeats.
+    """
+    incarnation = heartbeat.incarnation
+    while True:
+        await anyio.sleep(0.5)
+        if heartbeat.incarnation != incarnation:
+            incarnation = heartbeat.incarnation
+            for lane in claimer.lanes.values():
+                lane.cancel()
+
+
+async def _leave(store: Store, settler: Settler, heartbeat: Heartbeat) -> None:
+    """Write the last outcomes and give back whatever is still held, even when all is falling."""
+    with anyio.move_on_after(FLUSH, shield=True):
+        await settler.flush()
+    with anyio.move_on_after(FLUSH, shield=True):
+        try:
+            left = await store.run(statements.give_back(store.names, heartbeat.incarnation))
+        except TRANSIENT as exc:
+            log.error("jobs are left to be rescued: %s", exc)
+        else:
+            if left:
+                log.warning("gave back %d jobs that had not ended", len(left))

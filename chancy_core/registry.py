@@ -1,0 +1,182 @@
+"""Which functions may run as jobs: those that the code of this process registered with `@job`.
+
+A job's row holds the *name* of its function. A name is looked up here and nowhere else: nothing
+is imported because a row says so.
+"""
+
+import functools
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Generic, ParamSpec, TypeVar, overload
+
+from chancy_core.errors import InvalidJob, UnknownFunction
+from chancy_core.job import Job
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_functions: dict[str, "JobFunction[..., Any]"] = {}
+
+
+class JobFunction(Generic[P, R]):
+    """A registered function: still callable as it was, and a maker of jobs that call it."""
+
+    def __init__(self, func: Callable[P, R], name: str, options: dict[str, Any]) -> None:
+        self.func = func
+        self.name = name
+        self._template = Job(name, **options)
+        self._signature = inspect.signature(func)
+        functools.update_wrapper(self, func)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Call the function here and now, as if it were no job."""
+        return self.func(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<job {self.name}>"
+
+    @property
+    def is_async(self) -> bool:
+        """Whether calling the function gives a coroutine."""
+        return inspect.iscoroutinefunction(self.func)
+
+    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """Return the job of this call, to be pushed.
+
+        Raises `InvalidJob` when the arguments do not fit the function's signature.
+        """
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as exc:
+            raise InvalidJob(f"job {self.name!r}: {exc}") from exc
+        arguments = dict(bound.arguments)
+        for parameter in self._signature.parameters.values():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                arguments |= arguments.pop(parameter.name, {})
+        return self._template.options(kwargs=arguments)
+
+    def options(self, **changes: Any) -> "JobFunction[P, R]":
+        """Return the same function with other settings for its jobs, such as `queue="mail"`."""
+        twin = JobFunction(self.func, self.name, {})
+        twin._template = self._template.options(**changes)
+        return twin
+
+
+@overload
+def job(func: Callable[P, R], /) -> JobFunction[P, R]: ...
+@overload
+def job(
+    *, name: str | None = None, **options: Any
+) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
+def job(func: Callable[P, R] | None = None, /, *, name: str | None = None, **options: Any) -> Any:
+    """Register a function, so that workers of this code may run it as a job.
+
+        @job(queue="mail", max_attempts=5)
+        async def welcome(address: str) -> None: ...
+
+        await chancy.push(welcome.bind(address="ada@example.org"))
+
+    *options* are the fields of `Job`. The name is the function's module and qualified name
+    unless *name* is given; a script's `__main__` is written as its own name.
+
+    Raises `InvalidJob` when another function has the name already, or the signature has
+    positional-only or `*args` parameters, which no job can fill.
+    """
+
+    def register(func: Callable[P, R]) -> JobFunction[P, R]:
+        made = JobFunction(func, name or default_name(func), options)
+        _check_signature(made)
+        other = _functions.get(made.name)
+        if other is not None and _place(other.func) != _place(func):
+            raise InvalidJob(
+                f"two functions want to be the job {made.name!r}: {_place(other.func)} and "
+                f"{_place(func)}; give one of them @job(name=...)"
+            )
+        _functions[made.name] = made
+        return made
+
+    return register if func is None else register(func)
+
+
+def _place(func: Callable[..., Any]) -> str:
+    code = getattr(func, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(func)
+
+
+def _check_signature(made: JobFunction[..., Any]) -> None:
+    for parameter in inspect.signature(made.func).parameters.values():
+        if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL}:
+            raise InvalidJob(
+                f"job {made.name!r}: arguments are passed by name, which {parameter} cannot take"
+            )
+
+
+def default_name(func: Callable[..., Any]) -> str:
+    """Return `module.qualname`, with `__main__` written as the script's own name."""
+    module = func.__module__
+    if module == "__main__":
+        module = main_name()
+    return f"{module}.{func.__qualname__}"
+
+
+def main_name() -> str:
+    """Return the name of the running script: of its spec (`python -m`), or its file's stem."""
+    main = sys.modules["__main__"]
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name:
+        return str(spec.name).removesuffix(".__main__")
+    return Path(getattr(main, "__file__", None) or "__main__").stem
+
+
+def lookup(name: str) -> JobFunction[..., Any]:
+    """Return the function registered as *name*.
+
+    Raises `UnknownFunction` when this process has registered no such function.
+    """
+    try:
+        return _functions[name]
+    except KeyError:
+        raise UnknownFunction(
+            f"no function is registered as {name!r} here; decorate it with @job and name its "
+            "module in Chancy(..., jobs=[...])"
+        ) from None
+
+
+def import_jobs(modules: Iterable[str]) -> None:
+    """Import the modules that register jobs."""
+    for module in modules:
+        importlib.import_module(module)
+
+
+def sources() -> list[tuple[str, str | None]]:
+    """Return where the registered functions come from, for a child process to load them.
+
+    Pairs of a module's name and, for the running script, the path of its file.
+    """
+    found: dict[str, str | None] = {}
+    for made in _functions.values():
+        module = made.func.__module__
+        if module == "__main__":
+            spec = getattr(sys.modules["__main__"], "__spec__", None)
+            path = getattr(sys.modules["__main__"], "__file__", None)
+            found[spec.name if spec else main_name()] = None if spec else path
+        else:
+            found[module] = None
+    return sorted(found.items())
+
+
+def load_sources(pairs: Iterable[tuple[str, str | None]]) -> None:
+    """Load what `sources` named: modules by name, a script by its path under its own name."""
+    for module, path in pairs:
+        if path is None:
+            importlib.import_module(module)
+        elif module not in sys.modules:
+            spec = importlib.util.spec_from_file_location(module, path)
+            if spec is None or spec.loader is None:
+                raise ImportError(f"cannot load the script {path}")
+            sys.modules[module] = loaded = importlib.util.module_from_spec(spec)
+            spec.loader.exec_module(loaded)

@@ -1,0 +1,2 @@
+-- Which live job holds each of these unique keys.
+SELECT unique_key, id FROM {jobs} WHERE unique_key = ANY(%(keys)s::text[])

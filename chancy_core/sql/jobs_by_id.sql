@@ -1,0 +1,6 @@
+-- Jobs by id, live or finished. A job's history is read from the time that its id was made on.
+SELECT id, queue, func, args::text, meta::text, limits::text, state, priority, max_attempts,
+       attempts, claims, crashes, unique_key, worker, lease_id, created_at, scheduled_at,
+       started_at, errors::text, finished_at, result::text
+  FROM {jobs_v1}
+ WHERE id = ANY(%(ids)s::uuid[]) AND (finished_at IS NULL OR finished_at >= %(since)s)

@@ -1,0 +1,94 @@
+"""SQL as values: what names it uses, what parameters, and how its rows are read.
+
+A statement is a file of `chancy_core/sql`, its tables written as `{jobs}`; `Names` says which
+schema and prefix they have here. Whoever has a connection can run one: our own pool, a
+synchronous connection, or a transaction of the caller's.
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, Generic, TypeVar
+
+from attrs import field, frozen
+
+from chancy_core.errors import InvalidValue
+
+T = TypeVar("T")
+Row = Sequence[Any]
+
+_IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,29}")
+_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\w+)\}")
+
+
+def _identifier(_: Any, attribute: Any, value: str) -> None:
+    if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
+        raise InvalidValue(
+            f"{attribute.name} must be 1 to 30 lower-case letters, digits and underscores, "
+            f"beginning with no digit: {value!r}"
+        )
+
+
+@frozen
+class Names:
+    """Where our tables are: a schema, and a prefix of all names in it.
+
+    Two installations with different names share a database without meeting.
+    """
+
+    schema: str = field(default="public", validator=_identifier)
+    prefix: str = field(default="chancy_", validator=_identifier)
+
+    def render(self, text: str) -> str:
+        """Write *text* with `{jobs}` as the quoted, qualified name of the table, and so on.
+
+        `{schema}` is the schema alone, `{{` and `}}` are braces. Both parts were validated when
+        this value was made, so that quoting them is all that is left to do.
+        """
+
+        def name(match: "re.Match[str]") -> str:
+            word = match[1]
+            if word is None:
+                return match[0][0]
+            return (
+                f'"{self.schema}"' if word == "schema" else f'"{self.schema}"."{self.prefix}{word}"'
+            )
+
+        return _PLACEHOLDER.sub(name, text)
+
+    @property
+    def channel(self) -> str:
+        """The channel on which workers of this installation are woken."""
+        return f"{self.schema}.{self.prefix}events"
+
+
+@cache
+def load(name: str) -> str:
+    """Return the text of `chancy_core/sql/<name>.sql`."""
+    return files("chancy_core.sql").joinpath(f"{name}.sql").read_text("utf-8")
+
+
+@cache
+def _rendered(name: str, names: Names) -> bytes:
+    return names.render(load(name)).encode()
+
+
+@frozen
+class Statement(Generic[T]):
+    """One SQL statement, ready to be run on any connection; *read* makes its rows an answer."""
+
+    text: bytes
+    params: Mapping[str, Any]
+    read: Callable[[Sequence[Row]], T]
+
+    @classmethod
+    def of(
+        cls, name: str, names: Names, params: Mapping[str, Any], read: Callable[[Sequence[Row]], T]
+    ) -> "Statement[T]":
+        """Make the statement of the file *name* for an installation."""
+        return cls(_rendered(name, names), params, read)
+
+
+def nothing(_: Sequence[Row]) -> None:
+    """Read no rows: for statements whose doing is all that they have to say."""

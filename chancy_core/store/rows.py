@@ -1,0 +1,103 @@
+"""Rows of our tables to values: the one place that knows in which order columns come."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import attrs
+from attrs import frozen
+
+from chancy_core import codec
+from chancy_core.job import Failure, Limit, LimitKind, QueuedJob, State
+from chancy_core.queue import Queue
+from chancy_core.statement import Row
+
+
+@frozen
+class Claimed:
+    """A job that this worker has just claimed."""
+
+    job: QueuedJob
+    #: Its arguments as they are stored, a JSON object.
+    arguments: str
+    #: Seconds since it was due, by the database's clock.
+    waited: float
+    #: Its place in the order of its queue, among those of the same priority.
+    seq: int
+
+
+def failures(text: str | None) -> tuple[Failure, ...]:
+    """Read the `errors` of a row."""
+    return tuple(Failure(**entry) for entry in json.loads(text)) if text else ()
+
+
+def failure_text(failure: Failure | None) -> str | None:
+    """Write what is added to the `errors` of a row."""
+    return None if failure is None else json.dumps([attrs.asdict(failure)])
+
+
+def limits(text: str | None) -> tuple[Limit, ...]:
+    """Read the `limits` of a row."""
+    if not text:
+        return ()
+    return tuple(Limit(LimitKind(kind), value) for kind, value in json.loads(text).items())
+
+
+def limits_text(given: Iterable[Limit]) -> str | None:
+    """Write the `limits` of a row: of two of a kind, the first holds."""
+    kinds = {limit.kind.value: limit.value for limit in reversed(tuple(given))}
+    return json.dumps(kinds) if kinds else None
+
+
+def _job(row: Row, finished_at: Any = None, result: str | None = None) -> QueuedJob:
+    """Read the nineteen columns that a claim and a look-up have in common."""
+    return QueuedJob(
+        row[2],
+        id=row[0],
+        queue=row[1],
+        kwargs=json.loads(row[3]),
+        meta=json.loads(row[4]),
+        limits=limits(row[5]),
+        state=State(row[6]),
+        priority=row[7],
+        max_attempts=row[8],
+        attempts=row[9],
+        claims=row[10],
+        crashes=row[11],
+        unique_key=row[12],
+        worker=row[13],
+        lease_id=row[14],
+        created_at=row[15],
+        scheduled_at=row[16],
+        started_at=row[17],
+        errors=failures(row[18]),
+        finished_at=finished_at,
+        returned=None if result is None else codec.decode(result),
+    )
+
+
+def claimed(rows: Sequence[Row]) -> list[Claimed]:
+    """Read the rows of `claim`, in the order in which they are to run."""
+    jobs = [Claimed(_job(row), row[3], row[20], row[19]) for row in rows]
+    jobs.sort(key=lambda claim: (-claim.job.priority, claim.seq))
+    return jobs
+
+
+def jobs(rows: Sequence[Row]) -> list[QueuedJob]:
+    """Read the rows of `jobs_by_id`."""
+    return [_job(row, row[19], row[20]) for row in rows]
+
+
+def queues(rows: Sequence[Row]) -> list[Queue]:
+    """Read rows of queues."""
+    return [
+        Queue(
+            row[0],
+            concurrency=row[1],
+            tags=frozenset(row[2]),
+            executor=row[3],
+            executor_options=json.loads(row[4]),
+            polling_interval=row[5],
+        )
+        for row in rows
+    ]

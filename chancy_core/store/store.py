@@ -1,0 +1,111 @@
+"""Runs our statements, and knows what to do when a commit is in doubt or a value is refused."""
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+from uuid import UUID
+
+import psycopg
+from attrs import evolve, frozen
+
+from chancy_core import codec
+from chancy_core.job import Failure, Job, State
+from chancy_core.postgres import Connection, Pool
+from chancy_core.statement import Names, Statement
+from chancy_core.store import statements
+from chancy_core.store.statements import Settlement
+
+T = TypeVar("T")
+
+#: Errors that a value of one job's can cause: bad data, beyond a program limit, a broken CHECK.
+_VALUE_ERRORS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.IntegrityError)
+
+
+async def run_on(conn: Connection, statement: Statement[T]) -> T:
+    """Run a statement on a connection and read its answer."""
+    cursor = await conn.execute(statement.text, statement.params, binary=True)
+    return statement.read(await cursor.fetchall() if cursor.description else ())
+
+
+@frozen
+class Store:
+    """The tables of one installation, by way of a pool of autocommit connections."""
+
+    pool: Pool
+    names: Names
+
+    async def run(self, statement: Statement[T]) -> T:
+        """Run one statement, which is a transaction of its own."""
+        async with self.pool.connection() as conn:
+            return await run_on(conn, statement)
+
+    async def push(self, jobs: Mapping[UUID, Job]) -> set[UUID]:
+        """Store *jobs*; answers the ids stored, without those whose unique key is held.
+
+        A push whose commit was cut is repeated, without those that had arrived after all.
+        """
+        statement = statements.push(self.names, jobs)
+        try:
+            return await self.run(statement)
+        except psycopg.OperationalError:
+            arrived = await self.run(statements.stored(self.names, list(jobs)))
+            rest = {id_: job for id_, job in jobs.items() if id_ not in arrived}
+            if rest:
+                arrived.update(await self.run(statements.push(self.names, rest)))
+            return arrived
+
+    async def settle(self, settled: Sequence[Settlement], *, again: bool = False) -> set[UUID]:
+        """Write what became of attempts; answers the ids for which the outcomes counted.
+
+        Outcomes under a lease that is no longer current are discarded. *again* says that an
+        earlier try ended in doubt: what it did write is recognised by its lease. A value that
+        the database refuses is found by halving, and replaced, alone.
+        """
+        settled = sorted(settled, key=lambda s: s.job.id)
+        ended = [s for s in settled if s.verdict.state.finished]
+        rest = [s for s in settled if not s.verdict.state.finished]
+        counted: set[UUID] = set()
+        if ended and again:
+            counted = await self.run(statements.settled_before(self.names, ended))
+        if ended:
+            counted |= await self._settle_some(ended)
+        if rest:
+            counted |= await self._settle_some(rest)
+        return counted
+
+    async def _settle_some(self, settled: Sequence[Settlement]) -> set[UUID]:
+        """Write settlements of one kind, all finished or none."""
+        make = statements.finish if settled[0].verdict.state.finished else statements.requeue
+        try:
+            return await self.run(make(self.names, settled))
+        except psycopg.errors.CheckViolation as exc:
+            if exc.diag.constraint_name is None:  # no partition of the history for today
+                await self.run(statements.ensure_partitions(self.names))
+                return await self.run(make(self.names, settled))
+            return await self._halve(settled, exc)
+        except _VALUE_ERRORS as exc:
+            return await self._halve(settled, exc)
+
+    async def _halve(self, settled: Sequence[Settlement], exc: psycopg.Error) -> set[UUID]:
+        if len(settled) == 1:
+            return await self.run(
+                (statements.finish if settled[0].verdict.state.finished else statements.requeue)(
+                    self.names, [_substitute(settled[0], exc)]
+                )
+            )
+        middle = len(settled) // 2
+        first = await self._settle_some(settled[:middle])
+        second = await self._settle_some(settled[middle:])
+        return first | second
+
+
+def _substitute(refused: Settlement, exc: psycopg.Error) -> Settlement:
+    """Return what is written in place of an outcome that the database refused."""
+    failure = Failure(
+        attempt=refused.job.attempts + 1,
+        kind="error",
+        type=type(exc).__name__,
+        message=codec.clean(f"PostgreSQL refused what the attempt gave: {exc}", 1000),
+    )
+    outcome = evolve(refused.outcome, result=None, failure=failure)
+    state = State.FAILED if refused.verdict.state is State.SUCCEEDED else refused.verdict.state
+    return evolve(refused, outcome=outcome, verdict=evolve(refused.verdict, state=state))

@@ -1,0 +1,55 @@
+r"""Which workers run which queues: patterns on the queue's side, plain strings on the worker's.
+
+Patterns are RE2's, which take linear time whatever they are given, and match a tag as a whole:
+`has=gpu` does not match `has=gpu-small`. The pattern `*` alone means every worker.
+"""
+
+import os
+import platform
+import socket
+from collections.abc import Iterable
+
+from chancy_core.errors import InvalidQueue
+
+#: The most characters that a pattern may have.
+MAX_PATTERN = 200
+
+
+def check_pattern(pattern: str, queue: str) -> None:
+    """Raise `InvalidQueue` if *pattern* cannot serve as a tag pattern of *queue*."""
+    if not isinstance(pattern, str) or not 1 <= len(pattern) <= MAX_PATTERN:
+        raise InvalidQueue(f"queue {queue!r}: a tag pattern has 1 to {MAX_PATTERN} characters")
+    if pattern in {"*", ".*"}:
+        return
+    import re2
+
+    try:
+        re2.compile(pattern)
+    except re2.error as exc:
+        raise InvalidQueue(
+            f"queue {queue!r}: the tag pattern {pattern!r} is no regular expression of RE2: {exc}"
+        ) from exc
+
+
+def matches(patterns: Iterable[str], tags: Iterable[str]) -> bool:
+    """Return whether any of *patterns* matches any of *tags* as a whole."""
+    patterns, tags = set(patterns), set(tags)
+    if patterns & {"*", ".*"}:
+        return bool(tags)
+    import re2
+
+    return any(re2.fullmatch(pattern, tag) for pattern in patterns for tag in tags)
+
+
+def own_tags(worker_id: str) -> frozenset[str]:
+    """Return the tags that every worker has of itself."""
+    return frozenset(
+        {
+            "*",
+            f"hostname={socket.gethostname()}",
+            f"worker_id={worker_id}",
+            f"python={platform.python_version()}",
+            f"arch={platform.machine()}",
+            f"os={os.uname().sysname.lower()}",
+        }
+    )

@@ -1,0 +1,103 @@
+"""A worker as applications see it: what it is called, when it works, and how it is stopped."""
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import anyio
+from anyio.abc import TaskStatus
+
+from chancy_core.tags import own_tags
+
+if TYPE_CHECKING:
+    from chancy_core.app import Chancy
+
+log = logging.getLogger("chancy.worker")
+
+
+class Worker:
+    """Runs the jobs of all queues whose tags match this worker's.
+
+        await Worker(chancy, tags={"has=gpu"}).start()      # until stopped
+        async with Worker(chancy) as worker: ...            # behind a block
+
+    When it stops (`stop`, SIGTERM or SIGINT, the end of the block, or when `start` is cancelled),
+    it claims nothing more, lets its jobs end for *grace_period* seconds, cancels and gives back
+    the rest, and writes all outcomes. Stopping it again skips the grace period.
+    """
+
+    def __init__(
+        self,
+        chancy: "Chancy",
+        *,
+        tags: Iterable[str] = (),
+        name: str | None = None,
+        grace_period: float = 30.0,
+    ) -> None:
+        self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self.tags = own_tags(self.name) | frozenset(tags)
+        self.grace_period = grace_period
+        self.chancy = chancy
+        self.stopping = anyio.Event()
+        self.hurry = anyio.Event()
+        self._block = AsyncExitStack()
+
+    async def start(self) -> None:
+        """Work until stopped. Must be called inside `async with chancy`."""
+        async with anyio.create_task_group() as around:
+            around.start_soon(self._obey_signals)
+            try:
+                await self._live()
+            finally:
+                around.cancel_scope.cancel()
+
+    async def __aenter__(self) -> Self:
+        await self._block.__aenter__()
+        tasks = await self._block.enter_async_context(anyio.create_task_group())
+        self._block.callback(self.stop)
+        await tasks.start(self._work)
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        return await self._block.__aexit__(exc_type, exc, traceback)
+
+    def stop(self) -> None:
+        """Begin to stop; called again, skip what is left of the grace period."""
+        if self.stopping.is_set():
+            self.hurry.set()
+        self.stopping.set()
+
+    async def _obey_signals(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return  # Python delivers signals to the main thread alone
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+            async for number in received:
+                again = ", at once" if self.stopping.is_set() else ""
+                log.warning("%s: worker %s stops%s", number.name, self.name, again)
+                self.stop()
+
+    async def _live(self) -> None:
+        """Work in a task that no cancellation from outside reaches: it is told to stop instead."""
+        async with anyio.create_task_group() as shelter:
+            shelter.start_soon(self._work)
+            try:
+                await self.stopping.wait()
+            except anyio.get_cancelled_exc_class():
+                self.stop()
+                raise
+
+    async def _work(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+        from chancy_core.life import live  # loads the database driver
+
+        await live(self, task_status=task_status)

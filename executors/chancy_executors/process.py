@@ -1,0 +1,134 @@
+"""Runs functions in child processes, one job in one child at a time."""
+
+import json
+import os
+import signal
+import sys
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+from anyio.abc import Process
+from anyio.streams.buffered import BufferedByteReceiveStream
+
+from chancy_core import perform
+from chancy_core.errors import ChildDied, UnknownFunction
+from chancy_core.executor import Call, Capability, Executor, ExecutorHost
+
+#: Seconds that an idle child may take to leave when its executor closes.
+_LEAVE = 5.0
+
+
+class ProcessExecutor(Executor):
+    """For work that computes, or that may crash: each job has a process to itself while it runs.
+
+    Children are started when they are first needed, load the modules that register jobs, and stay
+    for further jobs. One that does not end by its deadline, or is cancelled, is killed; a child
+    that dies costs the job that it ran, and no other. Arguments and results cross as JSON.
+
+    A memory limit bounds what an attempt takes beyond what its child had before, in address space.
+    """
+
+    capabilities = (
+        Capability.SYNC | Capability.ASYNC | Capability.HARD_KILL | Capability.MEMORY_LIMIT
+    )
+    default_concurrency = os.cpu_count() or 1
+
+    async def __aenter__(self) -> Self:
+        self._idle: list[Child] = []
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Let the idle children go; no other is left once all runs have ended."""
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as tasks:
+                for child in self._idle:
+                    tasks.start_soon(child.leave)
+
+    async def run(self, call: Call) -> Any:
+        """Send the call to a child and return what it answers."""
+        child = self._idle.pop() if self._idle else await Child.start(self.host, self.capabilities)
+        try:
+            answer = await child.ask(perform.request(call))
+        except BaseException:
+            await child.kill()
+            raise
+        self._idle.append(child)
+        return perform.reply(answer)
+
+
+class Child:
+    """A child process, and the pipe to it: frames of four bytes of length, and the content."""
+
+    def __init__(self, process: Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._to = process.stdin
+        self._from = BufferedByteReceiveStream(process.stdout)
+
+    @classmethod
+    async def start(cls, host: ExecutorHost, capabilities: Capability) -> "Child":
+        """Start a child and have it load what registers jobs.
+
+        Raises `UnknownFunction` when it cannot load it, `ChildDied` when it does not even start.
+        """
+        path = f"import sys; sys.path[:] = {sys.path!r}"
+        serve = "from chancy_executors import child; child.main()"
+        process = await anyio.open_process(
+            [sys.executable, "-c", f"{path}; {serve}"], stderr=None, start_new_session=True
+        )
+        child = cls(process)
+        setup = {
+            "sources": list(host.sources),
+            "backend": host.backend,
+            "capabilities": capabilities.value,
+        }
+        try:
+            problem = await child.ask(json.dumps(setup).encode())
+        except BaseException:
+            await child.kill()
+            raise
+        if problem:
+            await child.kill()
+            raise UnknownFunction(f"a child process could not load the jobs: {problem.decode()}")
+        return child
+
+    async def ask(self, message: bytes) -> bytes:
+        """Send a message and return the answer.
+
+        Raises `ChildDied`, with how it died.
+        """
+        try:
+            await self._to.send(len(message).to_bytes(4, "big") + message)
+            size = int.from_bytes(await self._from.receive_exactly(4), "big")
+            return await self._from.receive_exactly(size)
+        except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError) as exc:
+            raise ChildDied(f"the child process {await self._end()}") from exc
+
+    async def _end(self) -> str:
+        with anyio.move_on_after(_LEAVE):
+            status = await self._process.wait()
+            if status >= 0:
+                return f"left with status {status}"
+            return f"was killed by {signal.Signals(-status).name}"
+        return "closed its pipe"
+
+    async def kill(self) -> None:
+        """End the child at once."""
+        with anyio.CancelScope(shield=True):
+            if self._process.returncode is None:
+                self._process.kill()
+            await self._process.aclose()
+
+    async def leave(self) -> None:
+        """Let the child go: it ends when its pipe closes."""
+        with anyio.move_on_after(_LEAVE):
+            await self._to.aclose()
+            await self._process.wait()
+        await self.kill()
