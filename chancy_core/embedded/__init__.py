@@ -18,7 +18,8 @@ A folder holds one cluster and what is needed to share it:
 All locks are the kernel's (`flock`), and end with their holders.
 """
 
-from chancy_core.embedded.lease import Lease, Status, default_folder, join, status, stop
-from chancy_core.embedded.throwaway import throwaway
+from chancy_core.embedded.folders import default_folder
+from chancy_core.embedded.lease import Lease, Status, join, status, stop
+from chancy_core.embedded.temporary import throwaway
 
 __all__ = ["Lease", "Status", "default_folder", "join", "status", "stop", "throwaway"]

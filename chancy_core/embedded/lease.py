@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from chancy_core.embedded import locks, postmaster, programs
+from chancy_core.embedded.folders import default_folder, home, make
 from chancy_core.errors import EmbeddedError
 
 PATIENCE = 330.0  # seconds; a little more than the supervisor gives the server
@@ -77,23 +78,6 @@ class Status:
     """Leases that are held."""
 
 
-def home() -> Path:
-    """The folder of all that is ours: CHANCY_HOME, or the user's, or root's."""
-    told = os.environ.get("CHANCY_HOME")
-    if told:
-        return Path(told).absolute()
-    if os.geteuid() == 0:
-        return Path("/var/lib/chancy")
-    from platformdirs import user_data_path
-
-    return user_data_path("chancy")
-
-
-def default_folder() -> Path:
-    """The folder that is used if none is named: one for each major version."""
-    return home() / f"pg{programs.find().major}"
-
-
 def join(
     folder: Path | None = None,
     *,
@@ -123,7 +107,7 @@ def claim(
 ) -> Lease:
     """Do what `join` and `throwaway` promise."""
     with _explained(folder):
-        _make(folder)
+        make(folder)
         (folder / "leases").mkdir(mode=0o700, exist_ok=True)
         path, lock = locks.take_new(folder / "leases", str(linger))
         try:
@@ -199,7 +183,7 @@ def _launch(
     found = programs.find()
     user = programs.account(folder / "data")
     if user:
-        _make(home())
+        make(home())
         found = programs.within_reach(found, user, home(), progress)
         if not user.can("-x", folder):
             raise EmbeddedError(
@@ -245,14 +229,6 @@ def _listen(folder: Path, said: Iterator[bytes], progress: Progress) -> None:
     log = (folder / "supervisor.log").read_text(errors="replace")
     last = "\n".join(log.splitlines()[-8:])
     raise EmbeddedError(f"The server's supervisor in {folder} was killed. Its last words:\n{last}")
-
-
-def _make(folder: Path) -> None:
-    """Make our folders: private ones, but for root, whose servers run as another user."""
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(exist_ok=True)
-        path.chmod(0o755 if os.geteuid() == 0 else 0o700)
 
 
 def _state(folder: Path) -> dict[str, Any] | None:

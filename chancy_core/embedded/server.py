@@ -1,11 +1,13 @@
 """Make a cluster and start the server on it. Standard library only, for the supervisor."""
 
+import contextlib
 import ctypes
 import hashlib
 import os
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ else:
     import postmaster
 
 PATIENCE = 300.0  # seconds that a start may take; a recovery after a crash can be long
+LOG = 10_000_000  # bytes of server.log that are kept at a start
 ADDRESS = 103  # bytes that fit the address of a Unix socket on every system
 
 
@@ -76,6 +79,8 @@ class Server:
             "unix_socket_permissions": "0700",
         }
         arguments = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+        if self._logged() > LOG:
+            self.log.replace(self.log.with_suffix(".log.old"))
         logged = self._logged()
         sign = signal.SIGQUIT if self.throwaway else None
         self.process = self._launch("postgres", "-D", str(self.data), *arguments, sign=sign)
@@ -193,10 +198,12 @@ class Server:
             self._give(run)
             return run
         run = self._short()
-        if not os.path.lexists(run):
-            self._give(run)
+        with contextlib.suppress(FileExistsError):
+            run.mkdir(mode=0o700)
+            if self.user:
+                os.chown(run, *self.user)
         seen = run.lstat()
         uid = self.user[0] if self.user else os.geteuid()
-        if run.is_symlink() or seen.st_uid != uid or seen.st_mode & 0o077:
+        if not stat.S_ISDIR(seen.st_mode) or seen.st_uid != uid or seen.st_mode & 0o077:
             raise StartFailed(f"{run} is in the way: it is no private folder of user {uid}.")
         return run

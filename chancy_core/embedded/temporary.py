@@ -78,6 +78,8 @@ def sweep(parent: Path) -> None:
     for folder in parent.glob(f"{PREFIX}*"):
         try:
             seen = folder.lstat()
+            if seen.st_uid != os.geteuid():
+                continue
             used = any(
                 locks.is_held(path)
                 for path in (
@@ -87,10 +89,10 @@ def sweep(parent: Path) -> None:
                 )
             )
         except OSError:
-            continue  # gone, or not ours
+            continue  # gone
         # Without a lock it may be on its way to its first one.
         young = not (folder / "start.lock").exists() and time.time() - seen.st_mtime < 3600
-        if seen.st_uid == os.geteuid() and not used and not young:
+        if not used and not young:
             if (folder / "data").exists():
                 postmaster.stop(folder / "data", signal.SIGQUIT)
             shutil.rmtree(folder, ignore_errors=True)
