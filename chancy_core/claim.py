@@ -23,6 +23,7 @@ from chancy_core.queue import Queue
 from chancy_core.run import Lane
 from chancy_core.settle import Settler
 from chancy_core.store import statements
+from chancy_core.store.rows import Claimed
 from chancy_core.store.statements import Settlement
 from chancy_core.store.store import TRANSIENT, Store, backoff
 
@@ -30,6 +31,8 @@ log = logging.getLogger("chancy.claim")
 
 #: Seconds after which a worker looks, unasked, for new queues and for jobs that became due.
 LOOK_AROUND = 5.0
+#: Seconds that one claim may take.
+CLAIM = 10.0
 #: Seconds between two calls of `ensure_partitions`.
 PARTITIONS = 6 * 3600.0
 
@@ -141,10 +144,14 @@ class Claimer:
         self._check_lease()
         for name in free:
             self.lanes[name].hungry = False
+        claims: list[Claimed] = []
         try:
-            claims = await self._store.run(
-                statements.claim(self._store.names, self._known_as, free)
-            )
+            # Shielded: what was claimed while we are told to stop must reach its lane, which
+            # hands it back. If even that takes too long, it is given back when the worker leaves.
+            with anyio.move_on_after(CLAIM, shield=True):
+                claims = await self._store.run(
+                    statements.claim(self._store.names, self._known_as, free)
+                )
         except BaseException:
             self._feed(free)
             raise
@@ -217,7 +224,17 @@ class Claimer:
         self._skipped.discard(queue.name)
         lane = Lane(queue, executor, settled=self._settler.put, wake=self.wake)
         self.lanes[queue.name] = lane
-        tasks.start_soon(lane.run, name=f"queue {queue.name}")
+        tasks.start_soon(self._serve, lane, name=f"queue {queue.name}")
+
+    async def _serve(self, lane: Lane) -> None:
+        try:
+            await lane.run()
+        except Exception:
+            if lane.opened:
+                raise  # a defect of ours: it ends the worker, and never quietly
+            log.exception("queue %r is not run here: its executor failed to open", lane.queue.name)
+            await anyio.sleep(LOOK_AROUND)
+            del self.lanes[lane.queue.name]
 
     async def keep_partitions(self) -> None:
         """See to it that the history has a partition for each of the coming days."""

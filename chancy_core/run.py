@@ -100,6 +100,11 @@ class Lane:
         self._quiet = anyio.Event()
 
     @property
+    def opened(self) -> bool:
+        """Whether the executor is open, and jobs can be run."""
+        return self._tasks is not None
+
+    @property
     def free(self) -> int:
         """How many more jobs this lane can take."""
         if self._tasks is None:

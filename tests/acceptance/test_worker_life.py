@@ -324,3 +324,19 @@ async def test_what_is_not_open_says_so(dsn):
         await Chancy(dsn).push(play.bind(stage=dsn, number=1))
     with pytest.raises(ChancyError, match="async with chancy"):
         await Worker(Chancy(dsn)).start()
+
+
+async def test_an_executor_that_cannot_be_opened_costs_its_own_queue_alone(
+    chancy, dsn, stage, caplog, monkeypatch
+):
+    async def broken(self):
+        raise OSError("no room")
+
+    monkeypatch.setattr("chancy_executors.thread.ThreadExecutor.__aenter__", broken)
+    await chancy.declare(Queue("broken", executor="thread"))
+    (reference,) = await push(chancy, dsn, 1)
+    stage.go.set()
+    async with Worker(chancy):
+        await chancy.wait_for_job(reference, timeout=10)
+    assert "queue 'broken' is not run here" in caplog.text
+    assert "no room" in caplog.text
