@@ -1,10 +1,8 @@
 """One session with PostgreSQL, on asyncio or trio."""
 
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from time import monotonic
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -14,7 +12,7 @@ from psycopg import Notify
 from psycopg.abc import AdaptContext
 from psycopg.rows import AsyncRowFactory, Row, tuple_row
 
-from chancy_core.postgres import connecting, recovery
+from chancy_core.postgres import connecting, notifications, recovery
 from chancy_core.postgres.blocks import Pipeline, Transaction
 from chancy_core.postgres.cursors import Cursor, ServerCursor
 from chancy_core.postgres.failures import CallTimeout
@@ -319,56 +317,13 @@ class Connection(psycopg.AsyncConnection[Row]):
         """
         async with self.lock:
             self._check_connection_ok()
-            until = None if timeout is None else monotonic() + timeout
-            while not (received := self._take_backlog()):
-                await self.pace.begin()
-                left = None if until is None else max(0.0, until - monotonic())
-                if not await self.pace.readable(left):
-                    break
-                received = self._receive()
-                if received:
-                    break
-            return received
+            return await notifications.receive(self, timeout)
 
-    def _take_backlog(self) -> list[Notify]:
-        backlog, self._notifies_backlog = self._notifies_backlog, deque()
-        return list(backlog or ())
-
-    def _receive(self) -> list[Notify]:
-        """Read what has arrived; psycopg's handler puts it into the backlog, or calls handlers."""
-        try:
-            self.pgconn.consume_input()
-        except psycopg.OperationalError:
-            if backlog := self._take_backlog():
-                return backlog
-            raise
-        received, encoding = [], self.info.encoding
-        while raw := self.pgconn.notifies():
-            received.append(
-                Notify(raw.relname.decode(encoding), raw.extra.decode(encoding), raw.be_pid)
-            )
-        for notify in received:
-            for handler in self._notify_handlers:
-                handler(notify)
-        return received
-
-    async def notifies(
+    def notifies(  # type: ignore[override]
         self, *, timeout: float | None = None, stop_after: int | None = None
-    ) -> AsyncGenerator[Notify, None]:
-        """Yield notifications for `timeout` seconds, or until `stop_after` have been received."""
-        until = None if timeout is None else monotonic() + timeout
-        received: deque[Notify] = deque()
-        count = 0
-        try:
-            while stop_after is None or count < stop_after:
-                left = None if until is None else max(0.0, until - monotonic())
-                received.extend(await self.notified(left))
-                if not received:
-                    return
-                while received:
-                    count += 1
-                    yield received.popleft()
-        finally:
-            # What was received and not taken is for whoever asks next.
-            received.extend(self._notifies_backlog or ())
-            self._notifies_backlog = received
+    ) -> notifications.Notifications:
+        """Yield notifications for `timeout` seconds, or until `stop_after` have been received.
+
+        It is no generator: it may be left at any time, and what was not taken waits for the next.
+        """
+        return notifications.Notifications(self, timeout, stop_after)

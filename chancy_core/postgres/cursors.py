@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import psycopg
 from psycopg import pq
-from psycopg.abc import Params, Query
+from psycopg.abc import Buffer, Params, Query
 from psycopg.copy import AsyncWriter
 from psycopg.rows import Row
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chancy_core.postgres.connection import Connection
 
 
-class Copy(psycopg.AsyncCopy):
+class Copy(psycopg.AsyncCopy, AsyncIterator[Buffer]):
     """Returned by `Cursor.copy()`.
 
     A COPY into the database that is interrupted stores nothing: also if the block went on after a
@@ -52,6 +52,14 @@ class Copy(psycopg.AsyncCopy):
             session.copying = False
             if error is not None:
                 await session.recover()
+
+    def __aiter__(self) -> AsyncIterator[Buffer]:
+        return self  # no generator, that would have to be closed by who leaves the loop early
+
+    async def __anext__(self) -> Buffer:
+        if data := await self.read():
+            return data
+        raise StopAsyncIteration
 
     async def _write_rest(self) -> None:
         if self._session.copy_spoiled:
