@@ -126,9 +126,10 @@ class Pipeline(psycopg.AsyncPipeline):
             failure = raised
             raise
         finally:
-            if failure is not None:
-                await self._clear_up()
-            self._leave_mode(failure)
+            if failure is None:
+                self._leave_mode(None)
+            else:
+                await self._clear_up(failure)
 
     def _leave_mode(self, failure: BaseException | None) -> None:
         if self.level > 0:
@@ -137,13 +138,17 @@ class Pipeline(psycopg.AsyncPipeline):
             logger.warning("closing %r: its pipeline could not be left", self._conn)
             self._session.abort()
 
-    async def _clear_up(self) -> None:
+    async def _clear_up(self, failure: BaseException) -> None:
         with shielded() as scope:
             async with self._lock:
                 busy = self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE
                 if not self._conn.closed and (busy or pending_results(self)):
                     await self._session.wait_out(self._exit_gen())
+                self._leave_mode(failure)
+                if self.level == 0:
+                    await self._session.check_order()
         if scope.cancelled_caught:
+            self.level = 0
             self._session.abort()
         # The server skipped what came after the error, preparations too.
         forget_prepared(self._conn)

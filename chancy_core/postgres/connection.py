@@ -207,6 +207,18 @@ class Connection(psycopg.AsyncConnection[Row]):
         """End whatever the server is busy with; the connection is usable or closed then."""
         await recovery.recover(self, None, grace)
 
+    async def check_order(self) -> None:
+        """Close a connection whose answers are not those to its questions; the lock is held."""
+        try:
+            with recovery.shielded():
+                if await recovery.answers_in_order(self):
+                    return
+        except psycopg.Error as error:
+            logger.debug("no answer to an empty query: %s", error)
+        if not self.closed:
+            logger.warning("closing %r: its answers are out of step after a pipeline", self)
+            self.abort()
+
     def abort(self) -> None:
         """Close at once; a task that waits on this connection gets an error."""
         if self.pace.waiting and not self.closed:

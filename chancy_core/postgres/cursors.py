@@ -53,7 +53,7 @@ class Copy(psycopg.AsyncCopy, AsyncIterator[Buffer]):
             if error is not None:
                 await session.recover()
 
-    def __aiter__(self) -> AsyncIterator[Buffer]:
+    def __aiter__(self) -> Self:
         return self  # no generator, that would have to be closed by who leaves the loop early
 
     async def __anext__(self) -> Buffer:

@@ -60,6 +60,20 @@ async def recover(
     return False
 
 
+async def answers_in_order(connection: "Connection[Any]") -> bool:
+    """Whether the server's next answer is for the next question.
+
+    psycopg matches the results of a pipeline by counting them. A request to cancel may hit the
+    server between two commands, so that there is one more, and every later answer would be late by
+    one. An empty query has an answer of its own kind, in a failed transaction too.
+    """
+    if connection.closed:
+        return False
+    connection.pgconn.send_query(b"")
+    results = await drive(generators.execute(connection.pgconn), connection.pace)
+    return [result.status for result in results] == [pq.ExecStatus.EMPTY_QUERY]
+
+
 async def _finish(connection: "Connection[Any]", steps: Steps[Any], grace: float) -> None:
     with anyio.move_on_after(grace):
         await _exhaust(connection, steps)

@@ -1,11 +1,52 @@
 """A way to the server that can be blocked or cut, to be a network that fails."""
 
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import anyio
 import anyio.abc
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+
+class Upstream(anyio.abc.ByteStream):
+    """A plain socket. (anyio's own stream over a Unix socket, when it is cancelled on asyncio while
+    data arrives, leaves an InvalidStateError behind.)"""
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        self.sock = sock
+
+    async def receive(self, max_bytes: int = 65536) -> bytes:
+        while True:
+            await anyio.wait_readable(self.sock)
+            try:
+                data = self.sock.recv(max_bytes)
+            except BlockingIOError:
+                continue
+            except OSError as error:
+                raise anyio.BrokenResourceError from error
+            if not data:
+                raise anyio.EndOfStream
+            return data
+
+    async def send(self, item: bytes) -> None:
+        left = memoryview(item)
+        while left:
+            try:
+                left = left[self.sock.send(left) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self.sock)
+            except OSError as error:
+                raise anyio.BrokenResourceError from error
+
+    async def send_eof(self) -> None:
+        self.sock.shutdown(socket.SHUT_WR)
+
+    async def aclose(self) -> None:
+        if self.sock.fileno() >= 0:
+            anyio.notify_closing(self.sock)
+            self.sock.close()
 
 
 class Proxy:
@@ -18,7 +59,7 @@ class Proxy:
         self.thawed = anyio.Event()
         self.accepted = 0
         self.refusing_after: int | None = None
-        self.links: set[anyio.abc.SocketStream] = set()
+        self.links: set[anyio.abc.ByteStream] = set()
 
     @property
     def dsn(self) -> str:
@@ -43,11 +84,14 @@ class Proxy:
         for link in list(self.links):
             await link.aclose()
 
-    async def _upstream(self) -> anyio.abc.SocketStream:
+    def _upstream(self) -> "Upstream":
         host, port = str(self.target.get("host") or "localhost"), self.target.get("port") or 5432
         if host.startswith("/"):
-            return await anyio.connect_unix(f"{host}/.s.PGSQL.{port}")  # type: ignore[return-value]
-        return await anyio.connect_tcp(host, int(port))
+            sock = socket.socket(socket.AF_UNIX)
+            sock.connect(f"{host}/.s.PGSQL.{port}")
+        else:
+            sock = socket.create_connection((host, int(port)))
+        return Upstream(sock)
 
     async def _serve(self, client: anyio.abc.SocketStream) -> None:
         self.accepted += 1
@@ -55,7 +99,7 @@ class Proxy:
         async with client:
             if stuck:
                 await anyio.sleep_forever()
-            async with await self._upstream() as server, anyio.create_task_group() as tasks:
+            async with self._upstream() as server, anyio.create_task_group() as tasks:
                 self.links |= {client, server}
                 tasks.start_soon(self._pump, client, server, tasks.cancel_scope)
                 tasks.start_soon(self._pump, server, client, tasks.cancel_scope)
@@ -66,8 +110,8 @@ class Proxy:
 
     async def _pump(
         self,
-        source: anyio.abc.SocketStream,
-        sink: anyio.abc.SocketStream,
+        source: anyio.abc.ByteStream,
+        sink: anyio.abc.ByteStream,
         scope: anyio.CancelScope,
     ) -> None:
         try:

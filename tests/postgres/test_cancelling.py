@@ -1,3 +1,4 @@
+# ruff: noqa: PT012 - what is tested is how blocks are left
 """Whoever is cancelled finds a connection that is usable or closed, and nothing is left behind."""
 
 import os

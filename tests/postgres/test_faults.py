@@ -1,3 +1,4 @@
+# ruff: noqa: PT012 - what is tested is how blocks are left
 """Servers and networks that fail in the middle: a clean error, in time, and a closed connection."""
 
 from collections.abc import Callable
@@ -171,5 +172,5 @@ async def test_prefer_standby_takes_a_primary_at_last(driver_dsn: str) -> None:
 
 
 async def test_a_name_that_nobody_knows() -> None:
-    with pytest.raises(psycopg.OperationalError, match="resolve|looked up"):
+    with pytest.raises(psycopg.OperationalError, match=r"resolve|looked up"):
         await Connection.connect("host=nowhere.invalid", connect_timeout=5)

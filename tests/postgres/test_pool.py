@@ -1,3 +1,4 @@
+# ruff: noqa: PT012 - what is tested is how blocks are left
 """The pool: fair, self-healing, bounded, and plain about what is wrong."""
 
 import random

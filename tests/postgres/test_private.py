@@ -1,3 +1,4 @@
+import socket
 from pathlib import Path
 
 import psycopg
@@ -16,10 +17,8 @@ def test_a_change_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     assert private.missing() == ["BaseConnection._cancel_gen"]
 
 
-def test_only_one_place_looks_at_the_operating_system() -> None:
+def test_ready_now() -> None:
     """Both ways to ask a socket say the same."""
-    import socket
-
     one, two = socket.socketpair()
     with one, two:
         both = private.READ | private.WRITE
