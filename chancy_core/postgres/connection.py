@@ -173,7 +173,8 @@ class Connection(psycopg.AsyncConnection[Row]):
 
     async def wait_out(self, gen: Steps[Any]) -> None:
         """Drive a generator that reads what is left of a block that failed."""
-        await recovery.recover(self, gen, recovery.GRACE)
+        limit = recovery.patience(self._call_timeout)
+        await recovery.recover(self, gen, recovery.GRACE, limit)
 
     async def _run(self, gen: Steps[T], grace: float, limit: float | None) -> T:
         done, result = advance(gen, self.pace)
@@ -191,7 +192,7 @@ class Connection(psycopg.AsyncConnection[Row]):
             await self._interrupt(gen, grace, recovery.LIMIT)
             raise
         assert limit is not None
-        await self._interrupt(gen, min(grace, limit), min(limit, recovery.LIMIT))
+        await self._interrupt(gen, min(grace, limit), recovery.patience(limit))
         state = "closed" if self.closed else "usable"
         msg = f"the server gave no answer within {limit:g} s; the connection is {state}"
         raise CallTimeout(msg)
@@ -205,7 +206,7 @@ class Connection(psycopg.AsyncConnection[Row]):
 
     async def recover(self, grace: float = recovery.GRACE) -> None:
         """End whatever the server is busy with; the connection is usable or closed then."""
-        await recovery.recover(self, None, grace)
+        await recovery.recover(self, None, grace, recovery.patience(self._call_timeout))
 
     async def check_order(self) -> None:
         """Close a connection whose answers are not those to its questions; the lock is held."""

@@ -26,6 +26,11 @@ AGAIN = 0.5  # seconds after which a cancel request is repeated: it may have hit
 logger = logging.getLogger("chancy.postgres")
 
 
+def patience(limit: float | None) -> float:
+    """How long recovery may take where a call may take `limit`: one that is impatient gets less."""
+    return LIMIT if limit is None else min(LIMIT, max(1.0, limit))
+
+
 def shielded(limit: float = LIMIT) -> AbstractContextManager[anyio.CancelScope]:
     """A scope for clean-up: nothing from outside interrupts it, but it ends."""
     return anyio.move_on_after(limit, shield=True)

@@ -9,7 +9,7 @@ import anyio
 from chancy_core.postgres import Connection
 
 Conn = Connection[Any]
-ROWS = "SELECT g, repeat('x', 200) FROM generate_series(1, 3000) g"
+ROWS = "SELECT g, repeat('x', 200) FROM generate_series(1, 1500) g"
 
 
 async def query(conn: Conn) -> None:

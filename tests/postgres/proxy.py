@@ -19,6 +19,8 @@ class Upstream(anyio.abc.ByteStream):
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         while True:
+            if self.sock.fileno() < 0:
+                raise anyio.ClosedResourceError
             await anyio.wait_readable(self.sock)
             try:
                 data = self.sock.recv(max_bytes)

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
-from chancy_core.postgres import CallTimeout, Connection, ConnectTimeout, Pool
+from chancy_core.postgres import CallTimeout, Connection, ConnectTimeout, Pool, recovery
 
 from . import operations
 from .operations import Conn
@@ -109,8 +109,8 @@ async def test_a_black_hole_ends_within_the_deadline(driver_dsn: str, kind: str)
             await anyio.sleep(0.1)
             proxy.freeze()
             began = anyio.current_time()
-        # The call, and again as long for asking the server to cancel and for the block's end.
-        assert anyio.current_time() - began < limit * 3 + 5.5
+        # The call, then a second for what might be saved, and again at the block's end.
+        assert anyio.current_time() - began < limit + 2.5
         assert conn.closed
 
 
@@ -134,11 +134,12 @@ async def test_a_server_that_stalls_during_the_cancel_request(
 ) -> None:
     async with proxied(driver_dsn) as proxy:
         conn = await Connection.connect(proxy.dsn, autocommit=True)
+        monkeypatch.setattr(recovery, "LIMIT", 1.0)
         proxy.refusing_after = proxy.accepted  # the request needs a connection of its own
         began = anyio.current_time()
         with anyio.move_on_after(0.05):
             await operations.long_query(conn)
-        assert 4 < anyio.current_time() - began < 7
+        assert 0.9 < anyio.current_time() - began < 3
         assert conn.closed
 
 
