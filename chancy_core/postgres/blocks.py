@@ -18,7 +18,7 @@ from chancy_core.postgres.recovery import shielded
 from chancy_core.postgres.waiting import NoLock
 
 if TYPE_CHECKING:
-    from chancy_core.postgres.connection import Connection
+    from chancy_core.postgres.session import Session
 
 logger = logging.getLogger("chancy.postgres")
 
@@ -32,8 +32,8 @@ class Transaction(psycopg.AsyncTransaction):
     """
 
     @property
-    def _session(self) -> "Connection[Any]":
-        return cast("Connection[Any]", self._conn)
+    def _session(self) -> "Session[Any]":
+        return cast("Session[Any]", self._conn)
 
     async def __aenter__(self) -> Self:
         async with self._conn.lock:
@@ -54,7 +54,6 @@ class Transaction(psycopg.AsyncTransaction):
     ) -> bool:
         if error is None:
             try:
-                await checkpoint_if_cancelled()
                 async with self._conn.lock:
                     await checkpoint_if_cancelled()
                     if self.pgconn.status == pq.ConnStatus.OK:
@@ -95,7 +94,7 @@ class Pipeline(psycopg.AsyncPipeline):
     takes longer than five seconds, the connection is closed.
     """
 
-    def __init__(self, connection: "Connection[Any]", *, locked: bool = False) -> None:
+    def __init__(self, connection: "Session[Any]", *, locked: bool = False) -> None:
         super().__init__(connection)
         self._session = connection
         if locked:

@@ -14,7 +14,7 @@ from psycopg.rows import Row
 from chancy_core.postgres.recovery import shielded
 
 if TYPE_CHECKING:
-    from chancy_core.postgres.connection import Connection
+    from chancy_core.postgres.session import Session
 
 
 class Copy(psycopg.AsyncCopy, AsyncIterator[Buffer]):
@@ -25,8 +25,8 @@ class Copy(psycopg.AsyncCopy, AsyncIterator[Buffer]):
     """
 
     @property
-    def _session(self) -> "Connection[Any]":
-        return cast("Connection[Any]", self.connection)
+    def _session(self) -> "Session[Any]":
+        return cast("Session[Any]", self.connection)
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -91,7 +91,7 @@ class Cursor(psycopg.AsyncCursor[Row]):
 
     def _feed(self, params_seq: Iterable[Params]) -> Iterator[Params]:
         """Stop at an interruption: what is under way is then read to its end."""
-        session = cast("Connection[Any]", self._conn)
+        session = cast("Session[Any]", self._conn)
         for params in params_seq:
             if session.interrupted:
                 return
@@ -109,7 +109,7 @@ class Cursor(psycopg.AsyncCursor[Row]):
 
         Close it (`contextlib.aclosing`) if you may leave the loop early.
         """
-        session = cast("Connection[Any]", self._conn)
+        session = cast("Session[Any]", self._conn)
         rows = super().stream(query, params, binary=binary, size=size)
         try:
             async with aclosing(cast("AsyncGenerator[Row, None]", rows)) as reading:

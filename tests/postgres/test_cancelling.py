@@ -13,6 +13,7 @@ import pytest
 from psycopg.pq import TransactionStatus
 
 from chancy_core.postgres import Connection
+from chancy_core.postgres.waiting import Mutex
 
 from . import operations
 from .operations import Conn
@@ -221,12 +222,37 @@ async def test_executemany_stops_feeding(driver_dsn: str, app: str) -> None:
 
 async def test_prepared_statements_survive_a_failed_pipeline(driver_dsn: str, app: str) -> None:
     async with await connect(driver_dsn, app) as conn:
+        await conn.execute("SELECT %s::int", [1])  # psycopg checks no preparation after this
         with pytest.raises(psycopg.Error):
             async with conn.pipeline():
                 await conn.execute("SELECT 1/0")
                 await conn.execute("SELECT %s::int", [1], prepare=True)
         cursor = await conn.execute("SELECT %s::int", [1], prepare=True)
         assert await cursor.fetchone() == (1,)
+
+
+async def test_a_turn_that_comes_too_late_is_passed_on() -> None:
+    mutex, scope, passed = Mutex(), anyio.CancelScope(), anyio.Event()
+
+    async def give_up() -> None:
+        with scope:
+            async with mutex:
+                pass
+
+    async def wait() -> None:
+        async with mutex:
+            passed.set()
+
+    async with anyio.create_task_group() as tasks:
+        async with mutex:
+            tasks.start_soon(give_up)
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+        scope.cancel()  # it has been given the lock, and does not know it yet
+        with anyio.fail_after(1):
+            await passed.wait()
+    assert not mutex.locked()
 
 
 async def test_cancelled_twice(driver_dsn: str, app: str) -> None:
