@@ -18,7 +18,7 @@ from chancy_core.postgres.recovery import shielded
 from chancy_core.postgres.waiting import NoLock
 
 if TYPE_CHECKING:
-    from chancy_core.postgres.connection import Connection
+    from chancy_core.postgres.session import Session
 
 logger = logging.getLogger("chancy.postgres")
 
@@ -32,8 +32,8 @@ class Transaction(psycopg.AsyncTransaction):
     """
 
     @property
-    def _session(self) -> "Connection[Any]":
-        return cast("Connection[Any]", self._conn)
+    def _session(self) -> "Session[Any]":
+        return cast("Session[Any]", self._conn)
 
     async def __aenter__(self) -> Self:
         async with self._conn.lock:
@@ -54,7 +54,6 @@ class Transaction(psycopg.AsyncTransaction):
     ) -> bool:
         if error is None:
             try:
-                await checkpoint_if_cancelled()
                 async with self._conn.lock:
                     await checkpoint_if_cancelled()
                     if self.pgconn.status == pq.ConnStatus.OK:
@@ -95,7 +94,7 @@ class Pipeline(psycopg.AsyncPipeline):
     takes longer than five seconds, the connection is closed.
     """
 
-    def __init__(self, connection: "Connection[Any]", *, locked: bool = False) -> None:
+    def __init__(self, connection: "Session[Any]", *, locked: bool = False) -> None:
         super().__init__(connection)
         self._session = connection
         if locked:
@@ -126,9 +125,10 @@ class Pipeline(psycopg.AsyncPipeline):
             failure = raised
             raise
         finally:
-            if failure is not None:
-                await self._clear_up()
-            self._leave_mode(failure)
+            if failure is None:
+                self._leave_mode(None)
+            else:
+                await self._clear_up(failure)
 
     def _leave_mode(self, failure: BaseException | None) -> None:
         if self.level > 0:
@@ -137,13 +137,17 @@ class Pipeline(psycopg.AsyncPipeline):
             logger.warning("closing %r: its pipeline could not be left", self._conn)
             self._session.abort()
 
-    async def _clear_up(self) -> None:
+    async def _clear_up(self, failure: BaseException) -> None:
         with shielded() as scope:
             async with self._lock:
                 busy = self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE
                 if not self._conn.closed and (busy or pending_results(self)):
                     await self._session.wait_out(self._exit_gen())
+                self._leave_mode(failure)
+                if self.level == 0:
+                    await self._session.check_order()
         if scope.cancelled_caught:
+            self.level = 0
             self._session.abort()
         # The server skipped what came after the error, preparations too.
         forget_prepared(self._conn)

@@ -1,10 +1,8 @@
 """One session with PostgreSQL, on asyncio or trio."""
 
 import logging
-from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from time import monotonic
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, cast
 
@@ -12,19 +10,17 @@ import anyio
 import psycopg
 from psycopg import Notify
 from psycopg.abc import AdaptContext
-from psycopg.rows import AsyncRowFactory, Row, tuple_row
+from psycopg.rows import AsyncRowFactory, Row
 
-from chancy_core.postgres import connecting, recovery
+from chancy_core.postgres import connecting, notifications, recovery
 from chancy_core.postgres.blocks import Pipeline, Transaction
-from chancy_core.postgres.cursors import Cursor, ServerCursor
-from chancy_core.postgres.failures import CallTimeout
-from chancy_core.postgres.private import WaitTimeout, set_autocommit
-from chancy_core.postgres.waiting import ConnectSteps, Mutex, Pace, Steps, T, advance, drive
+from chancy_core.postgres.private import set_autocommit
+from chancy_core.postgres.session import Session
 
 logger = logging.getLogger("chancy.postgres")
 
 
-class Connection(psycopg.AsyncConnection[Row]):
+class Connection(Session[Row]):
     """A psycopg connection that waits through anyio.
 
     All that `psycopg.AsyncConnection` has is here, with the same meaning; and further:
@@ -37,23 +33,6 @@ class Connection(psycopg.AsyncConnection[Row]):
 
     One task at a time uses a connection; others wait for their turn, in order.
     """
-
-    lock: Mutex  # type: ignore[assignment]
-
-    def __init__(
-        self,
-        pgconn: psycopg.pq.abc.PGconn,
-        row_factory: AsyncRowFactory[Row] | None = None,
-    ) -> None:
-        super().__init__(pgconn, row_factory or cast("AsyncRowFactory[Row]", tuple_row))
-        self.lock = Mutex()
-        self.cursor_factory = Cursor
-        self.server_cursor_factory = ServerCursor
-        self.pace = Pace(pgconn.socket)
-        self.interrupted = False
-        self.copying = False
-        self.copy_spoiled = False
-        self._call_timeout: float | None = None
 
     @classmethod
     async def connect(  # type: ignore[override]
@@ -115,130 +94,6 @@ class Connection(psycopg.AsyncConnection[Row]):
         finally:
             await self.close()
 
-    # -- deadlines ---------------------------------------------------------------------------------
-
-    @property
-    def call_timeout(self) -> float | None:
-        """Seconds that each call may take; None for no limit."""
-        return self._call_timeout
-
-    @call_timeout.setter
-    def call_timeout(self, seconds: float | None) -> None:
-        self._call_timeout = self.lock.limit = seconds
-
-    @contextmanager
-    def deadline(self, seconds: float | None) -> Iterator[None]:
-        """Give each call inside of the block `seconds` instead of `call_timeout`.
-
-        with conn.deadline(300):
-            await conn.execute("CREATE INDEX ...")
-        """
-        before, self.call_timeout = self._call_timeout, seconds
-        try:
-            yield
-        finally:
-            self.call_timeout = before
-
-    # -- waiting -----------------------------------------------------------------------------------
-
-    async def wait(
-        self,
-        gen: Steps[T],
-        interval: float = 0.0,  # noqa: ARG002
-        timeout: float | None = None,
-    ) -> T:
-        """Drive a psycopg generator; the lock is held by the caller.
-
-        `interval` is psycopg's and unused: nothing here needs to wake up from time to time.
-        """
-        if timeout is not None:
-            with anyio.move_on_after(timeout):
-                return await self._run(gen, recovery.GRACE, None)
-            raise WaitTimeout("wait timeout expired")
-        if self.copying and not self.pace.tired():
-            # One row of a COPY, which is at hand nearly always; half of its cost would be the look
-            # for a cancellation, that is noticed as soon as there is something to wait for.
-            done, result = advance(gen, self.pace)
-            if done:
-                return cast("T", result)
-        else:
-            try:
-                await self.pace.begin()
-            except BaseException:
-                gen.close()
-                raise
-        return await self._run(gen, recovery.GRACE, self._call_timeout)
-
-    async def wait_through(self, gen: Steps[T]) -> T:
-        """Drive a generator that should not be cut: it begins in any case and is not cancelled."""
-        return await self._run(gen, recovery.LIMIT, self._call_timeout)
-
-    async def wait_out(self, gen: Steps[Any]) -> None:
-        """Drive a generator that reads what is left of a block that failed."""
-        await recovery.recover(self, gen, recovery.GRACE)
-
-    async def _run(self, gen: Steps[T], grace: float, limit: float | None) -> T:
-        done, result = advance(gen, self.pace)
-        if done:
-            return cast("T", result)
-        try:
-            with anyio.move_on_after(limit):
-                return await drive(gen, self.pace)
-        except Exception:
-            raise
-        except GeneratorExit:
-            self.abort()  # the coroutine was thrown away: there is no loop to wait with
-            raise
-        except BaseException:
-            await self._interrupt(gen, grace, recovery.LIMIT)
-            raise
-        assert limit is not None
-        await self._interrupt(gen, min(grace, limit), min(limit, recovery.LIMIT))
-        state = "closed" if self.closed else "usable"
-        msg = f"the server gave no answer within {limit:g} s; the connection is {state}"
-        raise CallTimeout(msg)
-
-    async def _interrupt(self, gen: Steps[Any], grace: float, limit: float) -> None:
-        self.interrupted = True
-        try:
-            await recovery.recover(self, gen, grace, limit)
-        finally:
-            self.interrupted = False
-
-    async def recover(self, grace: float = recovery.GRACE) -> None:
-        """End whatever the server is busy with; the connection is usable or closed then."""
-        await recovery.recover(self, None, grace)
-
-    def abort(self) -> None:
-        """Close at once; a task that waits on this connection gets an error."""
-        if self.pace.waiting and not self.closed:
-            anyio.notify_closing(self.pace.fd)
-        self._closed = True
-        self.pgconn.finish()
-
-    async def close(self) -> None:
-        """Close the connection; does nothing if it is closed."""
-        self.abort()
-
-    # -- cancelling --------------------------------------------------------------------------------
-
-    def cancel_steps(self) -> ConnectSteps[None]:
-        """What a cancel request consists of."""
-        return cast("ConnectSteps[None]", self._cancel_gen())
-
-    async def cancel_safe(self, *, timeout: float = 30.0) -> None:
-        """Ask the server to cancel what it does for this connection; any task may call it."""
-        if not self._should_cancel():
-            return
-        with anyio.move_on_after(timeout or None):
-            await recovery.request_cancel(self)
-            return
-        raise psycopg.errors.CancellationTimeout("cancellation timeout expired")
-
-    async def _try_cancel(self, *, timeout: float = recovery.LIMIT) -> None:
-        """Psycopg calls this to clean up: do all of it, as its own way there is not shielded."""
-        await recovery.recover(self, None, 0.0, timeout)
-
     # -- transactions ------------------------------------------------------------------------------
 
     async def commit(self) -> None:
@@ -281,11 +136,6 @@ class Connection(psycopg.AsyncConnection[Row]):
 
     # -- pipeline ----------------------------------------------------------------------------------
 
-    @property
-    def in_pipeline(self) -> bool:
-        """Whether results are left for the end of a pipeline block."""
-        return self._pipeline is not None
-
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[Pipeline]:
         """Send commands without waiting for the answers of those before."""
@@ -319,56 +169,13 @@ class Connection(psycopg.AsyncConnection[Row]):
         """
         async with self.lock:
             self._check_connection_ok()
-            until = None if timeout is None else monotonic() + timeout
-            while not (received := self._take_backlog()):
-                await self.pace.begin()
-                left = None if until is None else max(0.0, until - monotonic())
-                if not await self.pace.readable(left):
-                    break
-                received = self._receive()
-                if received:
-                    break
-            return received
+            return await notifications.receive(self, timeout)
 
-    def _take_backlog(self) -> list[Notify]:
-        backlog, self._notifies_backlog = self._notifies_backlog, deque()
-        return list(backlog or ())
-
-    def _receive(self) -> list[Notify]:
-        """Read what has arrived; psycopg's handler puts it into the backlog, or calls handlers."""
-        try:
-            self.pgconn.consume_input()
-        except psycopg.OperationalError:
-            if backlog := self._take_backlog():
-                return backlog
-            raise
-        received, encoding = [], self.info.encoding
-        while raw := self.pgconn.notifies():
-            received.append(
-                Notify(raw.relname.decode(encoding), raw.extra.decode(encoding), raw.be_pid)
-            )
-        for notify in received:
-            for handler in self._notify_handlers:
-                handler(notify)
-        return received
-
-    async def notifies(
+    def notifies(  # type: ignore[override]
         self, *, timeout: float | None = None, stop_after: int | None = None
-    ) -> AsyncGenerator[Notify, None]:
-        """Yield notifications for `timeout` seconds, or until `stop_after` have been received."""
-        until = None if timeout is None else monotonic() + timeout
-        received: deque[Notify] = deque()
-        count = 0
-        try:
-            while stop_after is None or count < stop_after:
-                left = None if until is None else max(0.0, until - monotonic())
-                received.extend(await self.notified(left))
-                if not received:
-                    return
-                while received:
-                    count += 1
-                    yield received.popleft()
-        finally:
-            # What was received and not taken is for whoever asks next.
-            received.extend(self._notifies_backlog or ())
-            self._notifies_backlog = received
+    ) -> notifications.Notifications:
+        """Yield notifications for `timeout` seconds, or until `stop_after` have been received.
+
+        It is no generator: it may be left at any time, and what was not taken waits for the next.
+        """
+        return notifications.Notifications(self, timeout, stop_after)

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 import psycopg
 from psycopg import pq
-from psycopg.abc import Params, Query
+from psycopg.abc import Buffer, Params, Query
 from psycopg.copy import AsyncWriter
 from psycopg.rows import Row
 
 from chancy_core.postgres.recovery import shielded
 
 if TYPE_CHECKING:
-    from chancy_core.postgres.connection import Connection
+    from chancy_core.postgres.session import Session
 
 
-class Copy(psycopg.AsyncCopy):
+class Copy(psycopg.AsyncCopy, AsyncIterator[Buffer]):
     """Returned by `Cursor.copy()`.
 
     A COPY into the database that is interrupted stores nothing: also if the block went on after a
@@ -25,8 +25,8 @@ class Copy(psycopg.AsyncCopy):
     """
 
     @property
-    def _session(self) -> "Connection[Any]":
-        return cast("Connection[Any]", self.connection)
+    def _session(self) -> "Session[Any]":
+        return cast("Session[Any]", self.connection)
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
@@ -52,6 +52,14 @@ class Copy(psycopg.AsyncCopy):
             session.copying = False
             if error is not None:
                 await session.recover()
+
+    def __aiter__(self) -> Self:
+        return self  # no generator, that would have to be closed by who leaves the loop early
+
+    async def __anext__(self) -> Buffer:
+        if data := await self.read():
+            return data
+        raise StopAsyncIteration
 
     async def _write_rest(self) -> None:
         if self._session.copy_spoiled:
@@ -83,7 +91,7 @@ class Cursor(psycopg.AsyncCursor[Row]):
 
     def _feed(self, params_seq: Iterable[Params]) -> Iterator[Params]:
         """Stop at an interruption: what is under way is then read to its end."""
-        session = cast("Connection[Any]", self._conn)
+        session = cast("Session[Any]", self._conn)
         for params in params_seq:
             if session.interrupted:
                 return
@@ -101,7 +109,7 @@ class Cursor(psycopg.AsyncCursor[Row]):
 
         Close it (`contextlib.aclosing`) if you may leave the loop early.
         """
-        session = cast("Connection[Any]", self._conn)
+        session = cast("Session[Any]", self._conn)
         rows = super().stream(query, params, binary=binary, size=size)
         try:
             async with aclosing(cast("AsyncGenerator[Row, None]", rows)) as reading:

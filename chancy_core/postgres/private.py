@@ -7,6 +7,7 @@ distribution bounds psycopg's version above, and a test calls it on every versio
 """
 
 import select
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -96,6 +97,20 @@ def pending_results(pipeline: psycopg.AsyncPipeline) -> bool:
 def forget_prepared(connection: psycopg.AsyncConnection[Any]) -> None:
     """Let psycopg prepare anew, and have the server drop what it holds."""
     connection._prepared.clear()
+
+
+def notify_backlog(connection: psycopg.AsyncConnection[Any]) -> deque[psycopg.Notify]:
+    """Notifications that have arrived and were not asked for yet."""
+    backlog = connection._notifies_backlog
+    assert backlog is not None
+    return backlog
+
+
+def notify_handlers(
+    connection: psycopg.AsyncConnection[Any],
+) -> list[Callable[[psycopg.Notify], None]]:
+    """What the user wants to be called with each notification."""
+    return connection._notify_handlers
 
 
 def set_autocommit(connection: psycopg.AsyncConnection[Any], value: bool) -> None:

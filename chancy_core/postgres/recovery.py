@@ -17,7 +17,7 @@ from psycopg import generators, pq
 from chancy_core.postgres.waiting import Steps, drive, drive_connecting
 
 if TYPE_CHECKING:
-    from chancy_core.postgres.connection import Connection
+    from chancy_core.postgres.session import Session
 
 GRACE = 0.02  # seconds that an interrupted command may still take before it is cancelled
 LIMIT = 5.0  # seconds that all of the clean-up may take before the connection is closed
@@ -26,13 +26,18 @@ AGAIN = 0.5  # seconds after which a cancel request is repeated: it may have hit
 logger = logging.getLogger("chancy.postgres")
 
 
+def patience(limit: float | None) -> float:
+    """How long recovery may take where a call may take `limit`: one that is impatient gets less."""
+    return LIMIT if limit is None else min(LIMIT, max(1.0, limit))
+
+
 def shielded(limit: float = LIMIT) -> AbstractContextManager[anyio.CancelScope]:
     """A scope for clean-up: nothing from outside interrupts it, but it ends."""
     return anyio.move_on_after(limit, shield=True)
 
 
 async def recover(
-    connection: "Connection[Any]", steps: Steps[Any] | None, grace: float, limit: float = LIMIT
+    connection: "Session[Any]", steps: Steps[Any] | None, grace: float, limit: float = LIMIT
 ) -> bool:
     """Finish what `steps` began; True if the connection can be used, False if it is closed now.
 
@@ -60,7 +65,21 @@ async def recover(
     return False
 
 
-async def _finish(connection: "Connection[Any]", steps: Steps[Any], grace: float) -> None:
+async def answers_in_order(connection: "Session[Any]") -> bool:
+    """Whether the server's next answer is for the next question.
+
+    psycopg matches the results of a pipeline by counting them. A request to cancel may hit the
+    server between two commands, so that there is one more, and every later answer would be late by
+    one. An empty query has an answer of its own kind, in a failed transaction too.
+    """
+    if connection.closed:
+        return False
+    connection.pgconn.send_query(b"")
+    results = await drive(generators.execute(connection.pgconn), connection.pace)
+    return [result.status for result in results] == [pq.ExecStatus.EMPTY_QUERY]
+
+
+async def _finish(connection: "Session[Any]", steps: Steps[Any], grace: float) -> None:
     with anyio.move_on_after(grace):
         await _exhaust(connection, steps)
         return
@@ -74,7 +93,7 @@ async def _finish(connection: "Connection[Any]", steps: Steps[Any], grace: float
             return
 
 
-async def _exhaust(connection: "Connection[Any]", steps: Steps[Any]) -> None:
+async def _exhaust(connection: "Session[Any]", steps: Steps[Any]) -> None:
     try:
         await drive(steps, connection.pace)
     except Exception as error:  # noqa: BLE001
@@ -83,7 +102,7 @@ async def _exhaust(connection: "Connection[Any]", steps: Steps[Any]) -> None:
         logger.debug("after an interruption of %r: %s", connection, error)
 
 
-async def _drain(connection: "Connection[Any]", grace: float) -> None:
+async def _drain(connection: "Session[Any]", grace: float) -> None:
     """Read and throw away until the server has nothing more to say."""
     if connection.closed or connection.pgconn.transaction_status != pq.TransactionStatus.ACTIVE:
         return
@@ -98,7 +117,7 @@ async def _drain(connection: "Connection[Any]", grace: float) -> None:
             return
 
 
-async def _discard(connection: "Connection[Any]") -> None:
+async def _discard(connection: "Session[Any]") -> None:
     pgconn = connection.pgconn
     while result := await drive(generators.fetch(pgconn), connection.pace):
         if result.status == pq.ExecStatus.COPY_IN:
@@ -112,7 +131,7 @@ async def _discard(connection: "Connection[Any]") -> None:
             await _discard_copy(connection)
 
 
-async def _discard_copy(connection: "Connection[Any]") -> None:
+async def _discard_copy(connection: "Session[Any]") -> None:
     try:
         while isinstance(
             await drive(generators.copy_from(connection.pgconn), connection.pace), memoryview
@@ -124,7 +143,7 @@ async def _discard_copy(connection: "Connection[Any]") -> None:
         logger.debug("COPY ended: %s", error)
 
 
-async def request_cancel(connection: "Connection[Any]") -> None:
+async def request_cancel(connection: "Session[Any]") -> None:
     """Ask the server to cancel the running command, and wait until it has heard it.
 
     A request under way must not be given up: it could hit a later command.
