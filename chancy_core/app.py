@@ -155,7 +155,7 @@ class Chancy:
         """
         discovery.load("chancy.executors", queue.executor)
         stored = await self.store.run(statements.declare(self.names, queue, upsert=upsert))
-        self._hint("declared", [queue.name])
+        self.hint("declared", [queue.name])
         return stored
 
     async def push(self, job: Job) -> Reference:
@@ -177,8 +177,8 @@ class Chancy:
             batch = jobs[start : start + BATCH]
             references += await self._push(batch)
             later = {job.queue for job in batch if job.scheduled_at is not None}
-            self._hint("pushed", {job.queue for job in batch if job.scheduled_at is None})
-            self._hint("scheduled", later)
+            self.hint("pushed", {job.queue for job in batch if job.scheduled_at is None})
+            self.hint("scheduled", later)
         return references
 
     async def _push(self, batch: Sequence[Job]) -> list[Reference]:
@@ -201,7 +201,11 @@ class Chancy:
             rest = {id_: job for id_, job in rest.items() if id_ not in references}
         return [references[id_] for id_ in jobs]
 
-    def _hint(self, kind: str, queues: Iterable[str]) -> None:
+    def hint(self, kind: str, queues: Iterable[str]) -> None:
+        """Tell workers that these queues have jobs (`pushed`, `scheduled`) or are new (`declared`).
+
+        A hint only: it may be lost, and is sent soon, not at once.
+        """
         if self.notifications and self._notifier is not None:
             for queue in queues:
                 self._notifier.send(f"{kind}:{queue}")
@@ -241,15 +245,25 @@ class Chancy:
     ) -> list[QueuedJob]:
         """Return these jobs, in this order, once all are finished.
 
-        Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if one does not exist.
+        Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if one does not exist. A
+        database that goes away meanwhile is waited for.
         """
+        from chancy_core.store.store import TRANSIENT, backoff
+
         references = list(references)
         finished: dict[UUID, QueuedJob] = {}
-        pause = 0.005
+        pause, tries = 0.005, 0
         with anyio.fail_after(timeout):
             while True:
                 missing = [ref for ref in references if ref.id not in finished]
-                found = {job.id: job for job in await self.get_jobs(missing)}
+                try:
+                    found = {job.id: job for job in await self.get_jobs(missing)}
+                except TRANSIENT as exc:
+                    tries += 1
+                    log.warning("waiting for the database: %s", exc)
+                    await anyio.sleep(backoff(tries))
+                    continue
+                tries = 0
                 for reference in missing:
                     if reference.id not in found:
                         raise JobNotFound(f"no job, live or finished, is {reference}")

@@ -17,17 +17,22 @@ from anyio.lowlevel import current_token
 from chancy_core import codec, discovery, registry, tags
 from chancy_core.errors import ChancyError
 from chancy_core.executor import Executor, ExecutorHost
+from chancy_core.job import State
 from chancy_core.postgres import Listener, Reconnected
 from chancy_core.queue import Queue
 from chancy_core.run import Lane
-from chancy_core.settle import TRANSIENT, Settler, backoff
+from chancy_core.settle import Settler
 from chancy_core.store import statements
-from chancy_core.store.store import Store
+from chancy_core.store.rows import Claimed
+from chancy_core.store.statements import Settlement
+from chancy_core.store.store import TRANSIENT, Store, backoff
 
 log = logging.getLogger("chancy.claim")
 
 #: Seconds after which a worker looks, unasked, for new queues and for jobs that became due.
 LOOK_AROUND = 5.0
+#: Seconds that one claim may take.
+CLAIM = 10.0
 #: Seconds between two calls of `ensure_partitions`.
 PARTITIONS = 6 * 3600.0
 
@@ -66,6 +71,7 @@ class Claimer:
         self._settler = settler
         self._tags = frozenset(tags)
         self._incarnation = incarnation
+        self._known_as = incarnation()
         self._skipped: set[str] = set()
         self._work = anyio.Event()
         self._due = anyio.Event()
@@ -74,6 +80,14 @@ class Claimer:
     def wake(self) -> None:
         """Look for work in whatever lanes may have some."""
         self._work.set()
+
+    def requeued(self, settled: Iterable[Settlement]) -> None:
+        """Look for jobs that went back: to be tried again, here or elsewhere."""
+        for settlement in settled:
+            if settlement.verdict.state is State.SCHEDULED:
+                self._due.set()
+            else:
+                self._feed([settlement.job.queue])
 
     def _feed(self, queues: Iterable[str]) -> None:
         for name in queues:
@@ -109,13 +123,35 @@ class Claimer:
                 lane.next_poll = now + lane.queue.polling_interval * random.uniform(0.8, 1.0)
         return min((lane.next_poll - now for lane in self.lanes.values()), default=LOOK_AROUND)
 
+    async def watch_lease(self) -> None:
+        """Notice, even when there is nothing to claim, that this worker was declared dead.
+
+        The heartbeat's thread does not call us: a blocked event loop would then hold it up.
+        """
+        while True:
+            await anyio.sleep(0.5)
+            self._check_lease()
+
+    def _check_lease(self) -> None:
+        """Cancel all that runs under an incarnation that others declared dead."""
+        if self._known_as != self._incarnation():
+            self._known_as = self._incarnation()
+            for lane in self.lanes.values():
+                lane.cancel()
+            self._feed(self.lanes)
+
     async def _claim_for(self, free: dict[str, int]) -> None:
+        self._check_lease()
         for name in free:
             self.lanes[name].hungry = False
+        claims: list[Claimed] = []
         try:
-            claims = await self._store.run(
-                statements.claim(self._store.names, self._incarnation(), free)
-            )
+            # Shielded: what was claimed while we are told to stop must reach its lane, which
+            # hands it back. If even that takes too long, it is given back when the worker leaves.
+            with anyio.move_on_after(CLAIM, shield=True):
+                claims = await self._store.run(
+                    statements.claim(self._store.names, self._known_as, free)
+                )
         except BaseException:
             self._feed(free)
             raise
@@ -188,7 +224,17 @@ class Claimer:
         self._skipped.discard(queue.name)
         lane = Lane(queue, executor, settled=self._settler.put, wake=self.wake)
         self.lanes[queue.name] = lane
-        tasks.start_soon(lane.run, name=f"queue {queue.name}")
+        tasks.start_soon(self._serve, lane, name=f"queue {queue.name}")
+
+    async def _serve(self, lane: Lane) -> None:
+        try:
+            await lane.run()
+        except Exception:
+            if lane.opened:
+                raise  # a defect of ours: it ends the worker, and never quietly
+            log.exception("queue %r is not run here: its executor failed to open", lane.queue.name)
+            await anyio.sleep(LOOK_AROUND)
+            del self.lanes[lane.queue.name]
 
     async def keep_partitions(self) -> None:
         """See to it that the history has a partition for each of the coming days."""

@@ -68,12 +68,15 @@ class Heartbeat:
         self._stopping.set()
         if self._thread.ident is not None:
             self._thread.join()
-        try:
-            self._run(statements.retire(self._names, self.incarnation))
-        except psycopg.Error as exc:
-            log.warning("the row of worker %s is left to expire: %s", self._name, exc)
-        finally:
-            self._close()
+        for last in (False, True):  # the first connection may have died since it was last used
+            try:
+                self._run(statements.retire(self._names, self.incarnation))
+                break
+            except psycopg.Error as exc:
+                if last:
+                    log.warning("the row of worker %s is left to expire: %s", self._name, exc)
+            finally:
+                self._close()
 
     def _announce(self, incarnation: UUID) -> None:
         self._run(

@@ -5,19 +5,21 @@ outlive them. The heartbeat thread outlives both.
 """
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskStatus
 
-from chancy_core import registry
 from chancy_core.claim import Claimer
 from chancy_core.heartbeat import Heartbeat
+from chancy_core.job import State
 from chancy_core.postgres import Listener
-from chancy_core.settle import TRANSIENT, Settler
+from chancy_core.settle import Settler
 from chancy_core.store import statements
-from chancy_core.store.store import Store
+from chancy_core.store.statements import Settlement
+from chancy_core.store.store import TRANSIENT, Store
 
 if TYPE_CHECKING:
     from chancy_core.worker import Worker
@@ -31,14 +33,9 @@ FLUSH = 10.0
 async def live(
     worker: "Worker", *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
 ) -> None:
-    """Be *worker* until it is told to stop. Shielded: no cancellation from outside reaches this.
-
-    Raises `MigrationsNeeded` if the database does not fit this code.
-    """
+    """Be *worker* until it is told to stop. Shielded: no cancellation from outside reaches this."""
     chancy = worker.chancy
-    registry.import_jobs(chancy.jobs)
     with anyio.CancelScope(shield=True):
-        await chancy.check()
         heartbeat = Heartbeat(chancy.conninfo, chancy.names, name=worker.name, tags=worker.tags)
         await to_thread.run_sync(heartbeat.start)
         log.info("worker %s works as %s", worker.name, heartbeat.incarnation)
@@ -65,13 +62,21 @@ async def _feed(
     claimer = Claimer(
         chancy.store, settler, tags=worker.tags, incarnation=lambda: heartbeat.incarnation
     )
+
+    def requeued(settled: Sequence[Settlement]) -> None:
+        claimer.requeued(settled)
+        for kind in ("pushed", "scheduled"):
+            state = State.PENDING if kind == "pushed" else State.SCHEDULED
+            chancy.hint(kind, {s.job.queue for s in settled if s.verdict.state is state})
+
+    settler.requeued = requeued
     async with anyio.create_task_group() as lanes:
         async with anyio.create_task_group() as feeders:
             feeders.start_soon(claimer.claim)
             feeders.start_soon(claimer.promote)
             feeders.start_soon(claimer.keep_partitions)
             feeders.start_soon(claimer.look_around, lanes)
-            feeders.start_soon(_watch_lease, heartbeat, claimer)
+            feeders.start_soon(claimer.watch_lease)
             if chancy.notifications:
                 listener = Listener(chancy.listen_conninfo, [chancy.names.channel])
                 feeders.start_soon(claimer.listen, listener)
@@ -98,20 +103,6 @@ async def _drain(worker: "Worker", claimer: Claimer) -> None:
         for lane in claimer.lanes.values():
             await lane.drained()
         race.cancel_scope.cancel()
-
-
-async def _watch_lease(heartbeat: Heartbeat, claimer: Claimer) -> None:
-    """Cancel all that runs here under an incarnation that others declared dead.
-
-    The thread cannot call us: a blocked event loop would then stop its heartbeats.
-    """
-    incarnation = heartbeat.incarnation
-    while True:
-        await anyio.sleep(0.5)
-        if heartbeat.incarnation != incarnation:
-            incarnation = heartbeat.incarnation
-            for lane in claimer.lanes.values():
-                lane.cancel()
 
 
 async def _leave(store: Store, settler: Settler, heartbeat: Heartbeat) -> None:

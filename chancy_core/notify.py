@@ -11,9 +11,8 @@ from typing import Self
 
 import anyio
 
-from chancy_core.settle import TRANSIENT
 from chancy_core.store import statements
-from chancy_core.store.store import Store
+from chancy_core.store.store import TRANSIENT, Store
 
 log = logging.getLogger("chancy.notify")
 
@@ -45,6 +44,9 @@ class Notifier:
     ) -> bool | None:
         self._tasks.cancel_scope.cancel()
         try:
+            if isinstance(exc, Exception):  # the task group would wrap the block's own error
+                await self._tasks.__aexit__(None, None, None)
+                return False
             return await self._tasks.__aexit__(exc_type, exc, traceback)
         finally:
             with anyio.move_on_after(LAST, shield=True):

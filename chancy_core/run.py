@@ -3,7 +3,6 @@
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
-from uuid import UUID
 
 import anyio
 from anyio.abc import TaskGroup
@@ -90,7 +89,7 @@ class Lane:
         #: Whether the queue may hold more than was claimed: nobody asks a queue that ran dry.
         self.hungry = True
         self.next_poll = 0.0
-        self.running: dict[UUID, Attempt] = {}
+        self.running: set[Attempt] = set()
         self._executor = executor
         self._settled = settled
         self._wake = wake
@@ -99,6 +98,11 @@ class Lane:
         self._slots = 0
         self._tasks: TaskGroup | None = None
         self._quiet = anyio.Event()
+
+    @property
+    def opened(self) -> bool:
+        """Whether the executor is open, and jobs can be run."""
+        return self._tasks is not None
 
     @property
     def free(self) -> int:
@@ -132,13 +136,13 @@ class Lane:
                 self._idle.append(turn)
                 await turn.wait()
             attempt = Attempt(self._waiting.popleft())
-            self.running[attempt.job.id] = attempt
+            self.running.add(attempt)
             try:
                 outcome = await attempt.run(self._executor)
                 verdict = settle(attempt.job, outcome, attempt.claimed.waited)
                 self._settled(Settlement(attempt.job, outcome, verdict))
             finally:
-                del self.running[attempt.job.id]
+                self.running.remove(attempt)
             if self.hungry:
                 self._wake()
 
@@ -151,7 +155,7 @@ class Lane:
 
     def cancel(self) -> None:
         """End all attempts; what they did not finish goes back into the queue, uncounted."""
-        for attempt in self.running.values():
+        for attempt in self.running:
             attempt.ends_as = Kind.SHUTDOWN
             attempt.scope.cancel()
 

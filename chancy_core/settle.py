@@ -1,15 +1,13 @@
 """Writes outcomes in batches: each as soon as the last is committed, never by a timer."""
 
 import logging
-import random
 from collections import deque
+from collections.abc import Callable, Sequence
 
 import anyio
-import psycopg
 
-from chancy_core.errors import DatabaseError
 from chancy_core.store.statements import Settlement
-from chancy_core.store.store import Store
+from chancy_core.store.store import TRANSIENT, Store, backoff
 
 log = logging.getLogger("chancy.settle")
 
@@ -17,13 +15,6 @@ log = logging.getLogger("chancy.settle")
 BATCH = 500
 #: How many unwritten outcomes a worker keeps before it stops claiming.
 BACKLOG = 5_000
-#: What passes by itself: a lost connection, a restart, a full disk. Anything else is a defect.
-TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, DatabaseError)
-
-
-def backoff(tries: int, most: float = 10.0) -> float:
-    """Return how long to wait after so many failures: exponential with full jitter, in seconds."""
-    return random.uniform(0, min(most, 0.1 * 2.0**tries))
 
 
 class Settler:
@@ -31,6 +22,8 @@ class Settler:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        #: Called with those jobs that have just gone back into their queues.
+        self.requeued: Callable[[Sequence[Settlement]], None] = lambda _: None
         self._waiting: deque[Settlement] = deque()
         self._writing: list[Settlement] = []
         self._more = anyio.Event()
@@ -77,6 +70,7 @@ class Settler:
                 await anyio.sleep(backoff(tries))
             else:
                 break
+        self.requeued([s for s in batch if not s.verdict.state.finished])
         for settlement in batch:
             if settlement.job.id not in counted:
                 self.stale += 1

@@ -6,13 +6,13 @@ import signal
 import socket
 import threading
 from collections.abc import Iterable
-from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import anyio
 from anyio.abc import TaskStatus
 
+from chancy_core import registry
 from chancy_core.tags import own_tags
 
 if TYPE_CHECKING:
@@ -46,10 +46,13 @@ class Worker:
         self.chancy = chancy
         self.stopping = anyio.Event()
         self.hurry = anyio.Event()
-        self._block = AsyncExitStack()
 
     async def start(self) -> None:
-        """Work until stopped. Must be called inside `async with chancy`."""
+        """Work until stopped. Must be called inside `async with chancy`.
+
+        Raises `MigrationsNeeded` if the database does not fit this code.
+        """
+        await self._prepare()
         async with anyio.create_task_group() as around:
             around.start_soon(self._obey_signals)
             try:
@@ -58,10 +61,13 @@ class Worker:
                 around.cancel_scope.cancel()
 
     async def __aenter__(self) -> Self:
-        await self._block.__aenter__()
-        tasks = await self._block.enter_async_context(anyio.create_task_group())
-        self._block.callback(self.stop)
-        await tasks.start(self._work)
+        await self._prepare()
+        self._tasks = await anyio.create_task_group().__aenter__()
+        try:
+            await self._tasks.start(self._work)
+        except BaseException as exc:
+            await self._tasks.__aexit__(type(exc), exc, exc.__traceback__)
+            raise
         return self
 
     async def __aexit__(
@@ -70,7 +76,17 @@ class Worker:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool | None:
-        return await self._block.__aexit__(exc_type, exc, traceback)
+        self.stop()
+        if isinstance(exc, Exception):
+            # The block's own error passes as it is: the task group would wrap it in a group.
+            await self._tasks.__aexit__(None, None, None)
+            return False
+        return await self._tasks.__aexit__(exc_type, exc, traceback)
+
+    async def _prepare(self) -> None:
+        """Find out what would be wrong before anything is begun."""
+        await self.chancy.check()
+        registry.import_jobs(self.chancy.jobs)
 
     def stop(self) -> None:
         """Begin to stop; called again, skip what is left of the grace period."""

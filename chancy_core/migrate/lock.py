@@ -53,9 +53,10 @@ SELECT holder, extract(epoch FROM clock_timestamp() - taken_at)::float8,
     extract(epoch FROM expires_at - clock_timestamp())::float8
 FROM {migration_lock}"""
 
-# Two that create the same thing at once: one of them loses by one of these.
-_CREATED_BY_ANOTHER = {"23505", "42P06", "42P07", "42710"}
 _UNDEFINED_TABLE = "42P01"
+# Two that create the same thing at once: one of them loses by one of these. Or it was
+# removed again.
+_OTHERS_AT_IT = {"23505", "42P06", "42P07", "42710", _UNDEFINED_TABLE}
 _LOCK_NOT_AVAILABLE = "55P03"
 # What runs outside a transaction (an index built concurrently) cannot renew meanwhile.
 _UNATTENDED = 3600.0
@@ -107,13 +108,7 @@ class MigrationLock:
     async def _take(self, conn: psycopg.AsyncConnection[Any]) -> bool:
         """Try once; creates the tables when they are missing."""
         try:
-            async with conn.transaction():
-                await conn.execute("SET LOCAL lock_timeout = '1s'")
-                cur = await conn.execute(
-                    self.names.render(_TAKE).encode(),
-                    {"holder": self.holder, "lease": self.lease},
-                )
-                return await cur.fetchone() is not None
+            return await self._insert(conn)
         except psycopg.Error as exc:
             if is_lock_timeout(exc):
                 return False  # its holder is in the middle of a step
@@ -122,10 +117,19 @@ class MigrationLock:
         try:
             text = await bookkeeping(conn, self.names)
             await conn.execute(text.encode(), prepare=False)
+            return await self._insert(conn)
         except psycopg.Error as exc:
-            if exc.sqlstate not in _CREATED_BY_ANOTHER:
-                raise
-        return False
+            if exc.sqlstate in _OTHERS_AT_IT or is_lock_timeout(exc):
+                return False
+            raise
+
+    async def _insert(self, conn: psycopg.AsyncConnection[Any]) -> bool:
+        async with conn.transaction():
+            await conn.execute("SET LOCAL lock_timeout = '1s'")
+            cur = await conn.execute(
+                self.names.render(_TAKE).encode(), {"holder": self.holder, "lease": self.lease}
+            )
+            return await cur.fetchone() is not None
 
     async def _release(self, conn: psycopg.AsyncConnection[Any]) -> None:
         await conn.execute(

@@ -33,6 +33,8 @@ from chancy_core.migrate.lock import (
 from chancy_core.postgres import Connection
 from chancy_core.statement import Names
 
+__all__ = ["Line", "LineStatus", "Migrator", "Step"]
+
 logger = logging.getLogger(__name__)
 
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"

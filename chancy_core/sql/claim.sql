@@ -1,4 +1,5 @@
 -- Claim up to `free` due jobs of each queue for a worker, each under a fresh lease.
+-- A worker that was declared dead, or has no row, gets none.
 -- No two workers get the same job: rows that another is claiming are passed over. The ids go
 -- through an array, so that no plan, whatever the statistics say, can claim more than asked.
 WITH due AS MATERIALIZED (
@@ -11,6 +12,7 @@ WITH due AS MATERIALIZED (
          LIMIT want.free
            FOR UPDATE SKIP LOCKED
      ) AS job
+     WHERE EXISTS (SELECT FROM {workers} WHERE id = %(worker)s AND NOT dead)
 )
 UPDATE {jobs}
    SET state = 'running', worker = %(worker)s, lease_id = gen_random_uuid(),

@@ -1,5 +1,6 @@
 """Runs our statements, and knows what to do when a commit is in doubt or a value is refused."""
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 from uuid import UUID
@@ -8,6 +9,7 @@ import psycopg
 from attrs import evolve, frozen
 
 from chancy_core import codec
+from chancy_core.errors import DatabaseError
 from chancy_core.job import Failure, Job, State
 from chancy_core.postgres import Connection, Pool
 from chancy_core.statement import Names, Statement
@@ -18,6 +20,14 @@ T = TypeVar("T")
 
 #: Errors that a value of one job's can cause: bad data, beyond a program limit, a broken CHECK.
 _VALUE_ERRORS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.IntegrityError)
+
+#: What passes by itself: a lost connection, a restart, a full disk. Anything else is a defect.
+TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, DatabaseError)
+
+
+def backoff(tries: int, most: float = 10.0) -> float:
+    """Return how long to wait after so many failures: exponential with full jitter, in seconds."""
+    return random.uniform(0, min(most, 0.1 * 2.0**tries))
 
 
 async def run_on(conn: Connection, statement: Statement[T]) -> T:
@@ -43,14 +53,15 @@ class Store:
 
         A push whose commit was cut is repeated, without those that had arrived after all.
         """
-        statement = statements.push(self.names, jobs)
+        statement: Statement[set[UUID]] = statements.push(self.names, jobs)
         try:
             return await self.run(statement)
         except psycopg.OperationalError:
             arrived = await self.run(statements.stored(self.names, list(jobs)))
             rest = {id_: job for id_, job in jobs.items() if id_ not in arrived}
             if rest:
-                arrived.update(await self.run(statements.push(self.names, rest)))
+                again = await self.run(statements.push(self.names, rest))
+                return arrived | again
             return arrived
 
     async def settle(self, settled: Sequence[Settlement], *, again: bool = False) -> set[UUID]:

@@ -35,18 +35,18 @@ CORE = {
         "-- chancy: no-transaction\nDROP INDEX CONCURRENTLY IF EXISTS {schema}.c_tags;\n"
     ),
 }
-CRON = {
-    "0001_cron.up.sql": (
-        "-- chancy: oldest 1\nCREATE TABLE {cron} (job int NOT NULL REFERENCES {jobs});\n"
+AUDIT = {
+    "0001_audit.up.sql": (
+        "-- chancy: oldest 1\nCREATE TABLE {audit} (job int NOT NULL REFERENCES {jobs});\n"
     ),
-    "0001_cron.down.sql": "DROP TABLE {cron};\n",
+    "0001_audit.down.sql": "DROP TABLE {audit};\n",
 }
 
 
-def migrator(*, core: dict[str, str] = CORE, cron: dict[str, str] | None = CRON) -> Migrator:
+def migrator(*, core: dict[str, str] = CORE, audit: dict[str, str] | None = AUDIT) -> Migrator:
     lines = {"core": Line.from_files("core", core)}
-    if cron is not None:
-        lines["cron"] = Line.from_files("cron", cron)
+    if audit is not None:
+        lines["audit"] = Line.from_files("audit", audit)
     return Migrator(NAMES, lines)
 
 
@@ -97,7 +97,7 @@ async def relations(conn: psycopg.AsyncConnection[Any]) -> set[str]:
     return {name for (name,) in found}
 
 
-EVERYTHING = {"c_migrations", "c_migration_lock", "c_jobs", "c_tags", "c_cron"}
+EVERYTHING = {"c_migrations", "c_migration_lock", "c_jobs", "c_tags", "c_audit"}
 
 
 async def test_up_runs_core_first_and_only_once(conn: psycopg.AsyncConnection[Any]) -> None:
@@ -106,17 +106,17 @@ async def test_up_runs_core_first_and_only_once(conn: psycopg.AsyncConnection[An
         "core 0001_jobs up",
         "core 0002_tags up",
         "core 0003_index up",
-        "cron 0001_cron up",
+        "audit 0001_audit up",
     ]
     assert await relations(conn) == EVERYTHING
     assert await rows(conn, "SELECT id, meta FROM {jobs}") == [(1, {})]
     assert await rows(
-        conn, "SELECT line, version, name, oldest FROM {migrations} ORDER BY 1, 2"
+        conn, "SELECT line, version, name, oldest FROM {migrations} ORDER BY applied_at"
     ) == [
         ("core", 1, "jobs", 1),
         ("core", 2, "tags", 1),
         ("core", 3, "index", 2),
-        ("cron", 1, "cron", 1),
+        ("audit", 1, "audit", 1),
     ]
     assert await rows(conn, "SELECT holder FROM {migration_lock}") == []
     assert await migrator().migrate(conn) == ()
@@ -124,21 +124,21 @@ async def test_up_runs_core_first_and_only_once(conn: psycopg.AsyncConnection[An
 
 async def test_to_moves_the_named_lines_only(conn: psycopg.AsyncConnection[Any]) -> None:
     assert len(await migrator().migrate(conn, to={"core": 1})) == 1
-    assert titles(await migrator().migrate(conn, to={"cron": 1})) == ["cron 0001_cron up"]
+    assert titles(await migrator().migrate(conn, to={"audit": 1})) == ["audit 0001_audit up"]
     assert titles(await migrator().migrate(conn, to={"core": 2})) == ["core 0002_tags up"]
     assert [(s.line, s.version) for s in await migrator().status(conn)] == [
         ("core", 2),
-        ("cron", 1),
+        ("audit", 1),
     ]
 
 
 async def test_down_to_nothing_leaves_nothing(conn: psycopg.AsyncConnection[Any]) -> None:
     await migrator().migrate(conn)
-    assert titles(await migrator().migrate(conn, to={"cron": 0, "core": 2})) == [
-        "cron 0001_cron down",
+    assert titles(await migrator().migrate(conn, to={"audit": 0, "core": 2})) == [
+        "audit 0001_audit down",
         "core 0003_index down",
     ]
-    assert await relations(conn) == EVERYTHING - {"c_tags", "c_cron"}
+    assert await relations(conn) == EVERYTHING - {"c_tags", "c_audit"}
     await migrator().migrate(conn, to={"core": 0})
     assert await relations(conn) == set()
     await migrator().migrate(conn)
@@ -147,7 +147,7 @@ async def test_down_to_nothing_leaves_nothing(conn: psycopg.AsyncConnection[Any]
 
 async def test_core_cannot_go_while_others_need_it(conn: psycopg.AsyncConnection[Any]) -> None:
     await migrator().migrate(conn)
-    with pytest.raises(MigrationError, match="must be there for cron: take those down to 0 first"):
+    with pytest.raises(MigrationError, match="must be there for audit: take those down to 0 first"):
         await migrator().migrate(conn, to={"core": 0})
     assert await relations(conn) == EVERYTHING
 
@@ -163,10 +163,10 @@ async def test_four_migrators_at_once_apply_each_migration_once(connect: Connect
         for _ in range(4):
             group.start_soon(one)
     assert sorted(applied) == [
+        "audit 0001_audit up",
         "core 0001_jobs up",
         "core 0002_tags up",
         "core 0003_index up",
-        "cron 0001_cron up",
     ]
     async with connect() as conn:
         assert await rows(conn, "SELECT count(*) FROM {jobs}") == [(1,)]
@@ -179,7 +179,7 @@ async def test_a_step_that_fails_leaves_no_trace_of_itself(
     with pytest.raises(MigrationError, match=r"core 0003_index up failed: .*nonsense"):
         await broken.migrate(conn)
     assert await relations(conn) == {"c_migrations", "c_migration_lock", "c_jobs"}
-    assert [(s.line, s.version) for s in await broken.status(conn)] == [("core", 2), ("cron", 0)]
+    assert [(s.line, s.version) for s in await broken.status(conn)] == [("core", 2), ("audit", 0)]
     # The lock was given back: nobody has to wait for it to expire.
     await migrator().migrate(conn, wait=0)
 
@@ -208,6 +208,10 @@ async def test_who_waits_too_long_hears_of_the_holder(connect: Connect) -> None:
             ):
                 await migrator().migrate(second, wait=0.2)
         assert len(await migrator().migrate(second)) == 4
+
+
+async def test_who_is_alone_does_not_wait(conn: psycopg.AsyncConnection[Any]) -> None:
+    assert len(await migrator().migrate(conn, wait=0)) == 4
 
 
 async def test_the_lock_of_the_dead_expires(connect: Connect) -> None:
@@ -275,7 +279,7 @@ async def test_the_script_of_plan_does_what_migrate_does(
     assert await relations(conn) == EVERYTHING
     await migrator().check(conn)
     assert await migrator().sql(conn) == "-- nothing to do\n"
-    down = await migrator().sql(conn, to={"core": 0, "cron": 0})
+    down = await migrator().sql(conn, to={"core": 0, "audit": 0})
     by_hand(down)
     assert await relations(conn) == set()
 
@@ -284,7 +288,7 @@ async def test_check_says_what_to_run(conn: psycopg.AsyncConnection[Any]) -> Non
     with pytest.raises(
         MigrationsNeeded,
         match=r"'core' is at version 0 in the database and the code needs 3: run `chancy migrate`;"
-        r" line 'cron' is at version 0",
+        r" line 'audit' is at version 0",
     ):
         await migrator().check(conn)
     await migrator().migrate(conn)
@@ -316,15 +320,15 @@ async def test_a_line_whose_package_is_gone_is_reported_and_left(
     conn: psycopg.AsyncConnection[Any],
 ) -> None:
     await migrator().migrate(conn)
-    without = migrator(cron=None)
+    without = migrator(audit=None)
     assert [(s.line, s.version, s.newest) for s in await without.status(conn)] == [
         ("core", 3, 3),
-        ("cron", 1, None),
+        ("audit", 1, None),
     ]
     await without.check(conn)
     await without.migrate(conn)
     assert await relations(conn) == EVERYTHING
-    with pytest.raises(MigrationError, match="must be there for cron"):
+    with pytest.raises(MigrationError, match="must be there for audit"):
         await without.migrate(conn, to={"core": 0})
 
 
@@ -338,7 +342,7 @@ async def test_bookkeeping_with_a_hole_is_refused(conn: psycopg.AsyncConnection[
 @pytest.mark.parametrize(
     ("to", "message"),
     [
-        ({"corn": 1}, "no migration line 'corn'; installed are: core, cron"),
+        ({"audti": 1}, "no migration line 'audti'; installed are: core, audit"),
         ({"core": 4}, r"line 'core' has no version 4; it goes from 0 \(nothing\) to 3"),
         ({"core": -1}, "line 'core' has no version -1"),
     ],

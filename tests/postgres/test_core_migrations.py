@@ -1,0 +1,52 @@
+"""The migrations that we ship: they go up, and down again without leaving anything."""
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from chancy_core.migrate import Line, Migrator
+from chancy_core.postgres import Connection
+from chancy_core.statement import Names
+
+THINGS = """
+SELECT 'relation', relname FROM pg_class WHERE relnamespace = to_regnamespace(%(schema)s)
+UNION ALL
+SELECT 'function', proname FROM pg_proc WHERE pronamespace = to_regnamespace(%(schema)s)
+UNION ALL
+SELECT 'type', typname FROM pg_type WHERE typnamespace = to_regnamespace(%(schema)s)
+ORDER BY 1, 2"""
+
+
+async def things(conn: psycopg.AsyncConnection[Any], names: Names) -> list[tuple[str, str]]:
+    cur = await conn.execute(THINGS, {"schema": names.schema})
+    return await cur.fetchall()
+
+
+@pytest.mark.parametrize("names", [Names(), Names(schema="work", prefix="x_")], ids=str)
+async def test_up_down_up(empty_dsn: str, names: Names) -> None:
+    line = Line.from_package("core", "chancy_core.migrations")
+    migrator = Migrator(names, {"core": line})
+    async with await Connection.connect(empty_dsn, autocommit=True) as conn:
+        await migrator.migrate(conn)
+        await migrator.check(conn)
+        first = await things(conn, names)
+        assert ("relation", f"{names.prefix}jobs") in first
+        for version in reversed(range(line.newest)):
+            await migrator.migrate(conn, to={"core": version})
+        assert await things(conn, names) == []
+        await migrator.migrate(conn)
+        assert await things(conn, names) == first
+
+
+async def test_two_installations_share_a_database(empty_dsn: str) -> None:
+    lines = {"core": Line.from_package("core", "chancy_core.migrations")}
+    one, other = Names(prefix="a_"), Names(prefix="b_")
+    async with await Connection.connect(empty_dsn, autocommit=True) as conn:
+        for names in (one, other):
+            await Migrator(names, lines).migrate(conn)
+        await Migrator(one, lines).migrate(conn, to={"core": 0})
+        await Migrator(other, lines).check(conn)
+        left = {name for _, name in await things(conn, other)}
+        assert "b_jobs" in left
+        assert not {name for name in left if name.startswith("a_")}
