@@ -102,6 +102,13 @@ def supervisor_of(folder: Path) -> int:
     return pid
 
 
+def wait_for_a_look(folder: Path) -> None:
+    """Return when the supervisor has looked at the leases: it removes one that nobody holds."""
+    dead = folder / "leases" / "1-1-1"
+    dead.touch()
+    eventually(lambda: not dead.exists())
+
+
 def is_gone(folder: Path) -> bool:
     """Whether nothing that belongs to the server runs, or says that it does."""
     return not postmaster.orphans(folder / "data") and not (folder / "state.json").exists()

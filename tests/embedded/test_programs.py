@@ -102,3 +102,20 @@ def test_our_folders_are_private(fresh: Path) -> None:
         if os.geteuid() != 0:
             private.append(fresh)
         assert {stat.S_IMODE(path.stat().st_mode) for path in private} == {0o700}
+
+
+def test_the_default_folder_is_the_users_and_one_for_each_major(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CHANCY_HOME", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path))
+    home = Path("/var/lib/chancy") if os.geteuid() == 0 else tmp_path / "chancy"
+    assert embedded.default_folder() == home / f"pg{programs.find().major}"
+
+
+def test_a_home_is_needed_without_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CHANCY_HOME", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setitem(sys.modules, "platformdirs", None)
+    with pytest.raises(EmbeddedError, match=r'pip install "chancy\[embedded\]"'):
+        embedded.default_folder()

@@ -20,6 +20,7 @@ from tests.embedded.processes import (
     read,
     state,
     supervisor_of,
+    wait_for_a_look,
     write,
 )
 
@@ -63,13 +64,10 @@ def test_who_comes_while_it_lingers_finds_the_same_server(folder: Path) -> None:
 def test_the_longest_linger_of_those_who_hold_a_lease_counts(folder: Path) -> None:
     with embedded.join(folder, linger=0), Client(folder=folder, linger=600) as other:
         other.joined()
-        # The supervisor has seen both when it has removed a lease that nobody holds.
-        dead = folder / "leases" / "1-1-1"
-        dead.touch()
-        eventually(lambda: not dead.exists())
+        wait_for_a_look(folder)
         other.kill()
-    dead.touch()
-    eventually(lambda: not dead.exists())
+    for _ in range(2):
+        wait_for_a_look(folder)
     assert embedded.status(folder).state == "running"
 
 
