@@ -1,6 +1,5 @@
 """Every statement of the core as a value: our tables' columns on one side, values on the other."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -125,11 +124,11 @@ def declare(names: Names, queue: Queue, *, upsert: bool) -> Statement[Queue]:
         "concurrency": queue.concurrency,
         "tags": sorted(queue.tags),
         "executor": queue.executor,
-        "executor_options": json.dumps(dict(queue.executor_options)),
+        "executor_options": codec.encode(queue.executor_options, f"options of {queue.name}"),
         "polling_interval": float(queue.polling_interval),
         "upsert": upsert,
     }
-    return Statement.of("declare", names, params, lambda found: rows.queues(found)[0])
+    return Statement.of("declare", names, params, lambda found: rows.queue(found[0]))
 
 
 def queues(names: Names) -> Statement[list[Queue]]:
