@@ -59,12 +59,12 @@ def push(names: Names, jobs: Mapping[UUID, Job]) -> Statement[set[UUID]]:
 
 def stored(names: Names, ids: Sequence[UUID]) -> Statement[set[UUID]]:
     """Answer which of *ids* are live or in the history: for a push in doubt."""
-    return Statement.of("push_again", names, {"ids": ids, "since": made_at(ids)}, _ids)
+    return Statement.of("push_again", names, {"ids": list(ids), "since": made_at(ids)}, _ids)
 
 
 def holders(names: Names, keys: Sequence[str]) -> Statement[dict[str, UUID]]:
     """Answer which live job holds each unique key."""
-    return Statement.of("holders", names, {"keys": keys}, lambda found: {r[0]: r[1] for r in found})
+    return Statement.of("holders", names, {"keys": list(keys)}, lambda found: {r[0]: r[1] for r in found})
 
 
 def claim(names: Names, worker: UUID, free: Mapping[str, int]) -> Statement[list[rows.Claimed]]:
@@ -138,7 +138,7 @@ def queues(names: Names) -> Statement[list[Queue]]:
 
 def jobs_by_id(names: Names, ids: Sequence[UUID]) -> Statement[list[QueuedJob]]:
     """Answer the jobs with these ids, live or finished, in no order."""
-    return Statement.of("jobs_by_id", names, {"ids": ids, "since": made_at(ids)}, rows.jobs)
+    return Statement.of("jobs_by_id", names, {"ids": list(ids), "since": made_at(ids)}, rows.jobs)
 
 
 def announce(
