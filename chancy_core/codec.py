@@ -6,11 +6,16 @@ a job gives (its result, the text of its error) is never refused, since the atte
 `salvage` turns it into something that can be stored.
 """
 
+import enum
+import inspect
 import json
 import math
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import lru_cache, partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
+
+from attrs import frozen
 
 from chancy_core.errors import InvalidValue
 
@@ -23,81 +28,163 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 100
 
 _PLAIN = (str, bool, int, float, type(None))
+#: The largest integer that Python reads back from text, unless told otherwise.
+_MOST = 10**4300 - 1
+
+#: Where something is inside a value: what it is in, and its key or number there.
+_Place = tuple["_Place | None", str | int]
 
 
 @lru_cache(maxsize=1)
 def converter() -> "Converter":
     """Return the converter for what is not plain JSON; cattrs is loaded when first needed."""
+    from datetime import time, timedelta
+    from decimal import Decimal
+    from pathlib import Path
+    from uuid import UUID
+
     from cattrs.preconf.json import make_converter
 
-    return make_converter(forbid_extra_keys=True)
+    made = make_converter(forbid_extra_keys=True)
+    for text in (UUID, Decimal, Path):
+        made.register_unstructure_hook_func(partial(_is, text), str)
+        made.register_structure_hook(text, lambda value, to: to(value))
+    made.register_unstructure_hook(time, time.isoformat)
+    made.register_structure_hook(time, lambda value, _: time.fromisoformat(value))
+    made.register_unstructure_hook(timedelta, timedelta.total_seconds)
+    made.register_structure_hook(timedelta, lambda value, _: timedelta(seconds=value))
+    made.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
+    made.register_structure_hook_func(
+        lambda kind: cast("Any", get_origin(kind)) in (Iterable, Collection),
+        lambda value, kind: made.structure(value, cast("Any", list)[get_args(kind)[0]]),
+    )
+    return made
+
+
+def _is(parent: type, kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, parent)
 
 
 def encode(value: Any, what: str) -> str:
     """Write *value* as JSON that PostgreSQL will store and give back unchanged.
 
-    Dataclasses, attrs classes, UUIDs, dates, decimals and enums become what cattrs makes of them,
+    Dataclasses, attrs classes, UUIDs, dates, decimals, enums and the like become plain values,
     and come back through the annotations of the function that receives them. *what* names the
     value in errors, such as `arguments of acme.send`.
+
+    Numbers come back equal: a float from 1e16 on as an integer, -0.0 as 0.0.
 
     Raises `InvalidValue` for keys that are no strings, NaN and infinity, NUL and lone surrogates,
     nesting beyond `MAX_DEPTH`, integers beyond 4,300 digits and more than `MAX_BYTES`.
     """
-    text = json.dumps(_plain(value, what, 0), allow_nan=False, separators=(",", ":"))
-    if len(text) > MAX_BYTES:
+    try:
+        plain = _plain(value, (None, what), 0)
+        text = json.dumps(plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    except InvalidValue:
+        raise
+    except Exception as exc:  # the value's own code: of a mapping, of a key
+        raise InvalidValue(f"{what}: reading it raised {type(exc).__name__}: {said(exc)}") from exc
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > MAX_BYTES:
         raise InvalidValue(
-            f"{what}: {len(text):,} bytes of JSON, where at most {MAX_BYTES:,} are stored; "
+            f"{what}: {size:,} bytes of JSON, where at most {MAX_BYTES:,} are stored; "
             "keep large data elsewhere and pass where it is"
         )
     return text
 
 
-def _plain(value: Any, path: str, depth: int) -> Any:
+def _plain(value: Any, place: _Place, depth: int) -> Any:
     """Return *value* as plain JSON data, or raise for the first thing that cannot be."""
     if depth > MAX_DEPTH:
-        raise InvalidValue(f"{path[:200]}: nested deeper than {MAX_DEPTH} levels")
+        raise _refused(place, f"nested deeper than {MAX_DEPTH} levels")
     if type(value) in _PLAIN:
-        return _scalar(value, path)
+        return _scalar(value, place)
     if type(value) is dict or isinstance(value, Mapping):
-        return {_key(k, path): _plain(v, f"{path}.{k}", depth + 1) for k, v in value.items()}
+        return {_key(k, place): _plain(v, (place, k), depth + 1) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, f"{path}[{n}]", depth + 1) for n, item in enumerate(value)]
+        return [_plain(item, (place, n), depth + 1) for n, item in enumerate(value)]
+    if isinstance(value, enum.Enum):
+        return _plain(value.value, place, depth + 1)
+    if isinstance(value, str | int | float):  # of a class of its own: as the plain value it is
+        return _scalar(_same(value), place)
+    kind = type(value).__qualname__
     try:
         simpler = converter().unstructure(value)
     except Exception as exc:
-        raise InvalidValue(f"{path}: {type(value).__qualname__} cannot be stored: {exc}") from exc
+        raise _refused(place, f"{kind} cannot be stored: {said(exc)}") from exc
     if type(simpler) is type(value):
-        raise InvalidValue(
-            f"{path}: {type(value).__qualname__} cannot be stored; give plain JSON values, "
-            "dataclasses, attrs classes, UUIDs, dates, decimals or enums"
+        raise _refused(
+            place,
+            f"{kind} cannot be stored; give plain JSON values, "
+            "dataclasses, attrs classes, UUIDs, dates, decimals or enums",
         )
-    return _plain(simpler, path, depth + 1)
+    return _plain(simpler, place, depth + 1)
 
 
-def _scalar(value: Any, path: str) -> Any:
+def _same(value: str | float) -> Any:
+    """Return the plain value that one of a subclass is, whatever the subclass overrides."""
+    if isinstance(value, str):
+        return str.__str__(value)
+    return int.__int__(value) if isinstance(value, int) else float.__float__(value)
+
+
+def _refused(place: _Place | None, problem: str) -> InvalidValue:
+    """Return the error for what is at *place*; a long way to it is cut in its middle."""
+    parts: list[str] = []
+    while place is not None:
+        place, part = place
+        parts.append(
+            f"[{part}]" if isinstance(part, int) else part if place is None else f".{part}"
+        )
+    where = "".join(reversed(parts))
+    return InvalidValue(
+        f"{where if len(where) <= 200 else f'{where[:140]}...{where[-50:]}'}: {problem}"
+    )
+
+
+def _scalar(value: Any, place: _Place) -> Any:
     if type(value) is str:
-        return _text(value, path)
-    if type(value) is float and not math.isfinite(value):
-        raise InvalidValue(f"{path}: {value} is no JSON number; use None or a string")
-    if type(value) is int and value.bit_length() > 14_000:  # 4,300 digits: what int() reads back
-        raise InvalidValue(f"{path}: an integer of more than 4,300 digits cannot be stored")
+        return _text(value, place)
+    if type(value) is float:
+        if not math.isfinite(value):
+            raise _refused(place, f"{value} is no JSON number; use None or a string")
+        # jsonb writes it out as an integer: of what it is, not of its shortest form (1e23).
+        return value if abs(value) < 1e16 else int(value)
+    if type(value) is int and not -_MOST <= value <= _MOST:
+        raise _refused(place, "an integer of more than 4,300 digits cannot be stored")
     return value
 
 
-def _text(value: str, path: str) -> str:
-    if "\0" in value:
-        raise InvalidValue(f"{path}: PostgreSQL stores no NUL character")
-    try:
-        value.encode()
-    except UnicodeEncodeError as exc:
-        raise InvalidValue(f"{path}: a lone surrogate is no text ({exc.reason})") from exc
+def _text(value: str, place: _Place) -> str:
+    problem = unstorable(value)
+    if problem:
+        raise _refused(place, problem)
     return value
 
 
-def _key(key: Any, path: str) -> str:
+def _key(key: Any, place: _Place) -> str:
     if not isinstance(key, str):
-        raise InvalidValue(f"{path}: the key {key!r} is no string, and JSON has no other keys")
-    return _text(key, path)
+        raise _refused(place, f"a key is {type(key).__qualname__}, and JSON has strings only")
+    return _text(str.__str__(key), place)
+
+
+def unstorable(text: str) -> str | None:
+    """Say why PostgreSQL would refuse *text*, or None if it would not."""
+    if "\0" in text:
+        return "PostgreSQL stores no NUL character"
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        return f"a lone surrogate is no text ({exc.reason})"
+    return None
+
+
+def said(exc: BaseException) -> str:
+    """Return the text of an exception, as it can be stored; never raises."""
+    try:
+        return clean(str(exc))
+    except Exception:  # noqa: BLE001 - an exception whose __str__ raises is still an outcome
+        return "<an exception without a readable text>"
 
 
 def clean(text: str, limit: int = 16_384) -> str:
@@ -106,7 +193,7 @@ def clean(text: str, limit: int = 16_384) -> str:
     if len(text) <= limit:
         return text
     half = limit // 2
-    return f"{text[:half]}\n[{len(text) - 2 * half:,} characters cut]\n{text[-half:]}"
+    return f"{text[:half]}\n[{len(text) - 2 * half:,} characters cut]\n{text[len(text) - half :]}"
 
 
 class Encoded(str):
@@ -125,7 +212,7 @@ def salvage(value: Any) -> str:
         try:
             return json.dumps({"repr": clean(repr(value))})
         except Exception:  # noqa: BLE001 - not even a repr
-            return json.dumps({"repr": f"<{type(value).__name__} without a repr>"})
+            return json.dumps({"repr": f"<{clean(type(value).__name__)} without a repr>"})
 
 
 def decode(text: str | bytes) -> Any:
@@ -133,13 +220,37 @@ def decode(text: str | bytes) -> Any:
     return json.loads(text)
 
 
+@frozen
+class _Unreadable:
+    """An annotation that cannot be evaluated where the function runs, and why."""
+
+    why: str
+
+
 @lru_cache(maxsize=4096)
 def _hints(func: Callable[..., Any]) -> Mapping[str, Any]:
-    """Return the annotations of *func* that say more than plain JSON does already."""
+    """Return the annotations of *func*: `Any` for what plain JSON is already.
+
+    Each is read alone, and what the function returns is not looked at, since a name that was
+    imported for type checkers only must not spoil the others.
+    """
     from typing import get_type_hints
 
-    hints = get_type_hints(func, include_extras=True)
-    return {k: v for k, v in hints.items() if v not in _PLAIN and v is not Any and k != "return"}
+    space = getattr(inspect.unwrap(func), "__globals__", {})
+    hints: dict[str, Any] = {}
+    for parameter in inspect.signature(func).parameters.values():
+        # `**extra: UUID` holds for all names that no parameter has.
+        name = "**" if parameter.kind is parameter.VAR_KEYWORD else parameter.name
+        hints[name] = Any
+        if parameter.annotation is parameter.empty:
+            continue
+        alone = SimpleNamespace(__annotations__={"it": parameter.annotation})
+        try:
+            hint = get_type_hints(alone, space, include_extras=True)["it"]
+        except Exception as exc:  # noqa: BLE001 - whatever the text of an annotation evaluates to
+            hint = _Unreadable(f"its annotation {parameter.annotation!r} means nothing here: {exc}")
+        hints[name] = Any if hint in _PLAIN else hint
+    return hints if any(hint is not Any for hint in hints.values()) else {}
 
 
 def structure(func: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -150,8 +261,9 @@ def structure(func: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[st
     hints = _hints(func)
     if not hints:
         return dict(arguments)
+    others = hints.get("**", Any)
     return {
-        name: structured(f"argument {name}", value, hints[name]) if name in hints else value
+        name: structured(f"argument {name}", value, hints.get(name, others))
         for name, value in arguments.items()
     }
 
@@ -161,6 +273,10 @@ def structured(what: str, value: Any, kind: Any) -> Any:
 
     Raises `InvalidValue` when it does not fit; *what* names it there.
     """
+    if kind is Any:
+        return value
+    if isinstance(kind, _Unreadable):
+        raise InvalidValue(f"{what}: {kind.why}")
     try:
         return converter().structure(value, kind)
     except Exception as exc:

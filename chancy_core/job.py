@@ -8,6 +8,7 @@ from uuid import UUID
 
 from attrs import evolve, field, frozen
 
+from chancy_core.codec import unstorable
 from chancy_core.errors import InvalidJob, JobFailed
 
 
@@ -42,6 +43,13 @@ class LimitKind(enum.StrEnum):
     MEMORY = "memory"  #: bytes
 
 
+def _limit_kind(kind: str) -> LimitKind:
+    try:
+        return LimitKind(kind)
+    except ValueError as exc:
+        raise InvalidJob(f"a limit is of Limit.Type.TIME or MEMORY, not {kind!r}") from exc
+
+
 @frozen
 class Limit:
     """The most that one attempt of a job may use.
@@ -54,18 +62,36 @@ class Limit:
 
     Type = LimitKind
 
-    kind: LimitKind = field(converter=LimitKind)
+    kind: LimitKind = field(converter=_limit_kind)
     value: float = field()
 
     @value.validator
     def _positive(self, _: Any, value: float) -> None:
-        if not 0 < value < float("inf"):
-            raise InvalidJob(f"a {self.kind} limit must be a number above 0, not {value!r}")
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        _require(
+            number and 0 < value < float("inf"),
+            f"a {self.kind} limit must be a number above 0, not {value!r}",
+        )
 
 
 def _require(condition: object, message: str) -> None:
     if not condition:
         raise InvalidJob(message)
+
+
+def _check_text(what: str, value: str, most: int) -> None:
+    _require(isinstance(value, str), f"{what} must be a string, not {value!r}")
+    problem = unstorable(value)
+    _require(not problem, f"{what}: {problem}")
+    size = len(value) if value.isascii() else len(value.encode())
+    _require(1 <= size <= most, f"{what} must have 1 to {most} bytes, not {size}")
+
+
+def _check_integer(what: str, value: int, least: int) -> None:
+    _require(
+        isinstance(value, int) and not isinstance(value, bool) and least <= value <= 32_767,
+        f"{what} must be a whole number from {least:,} to 32,767, not {value!r}",
+    )
 
 
 def _tuple(limits: Iterable[Limit]) -> tuple[Limit, ...]:
@@ -98,18 +124,25 @@ class Job:
 
     def __attrs_post_init__(self) -> None:
         who = f"job {self.func!r}"
-        _require(self.func and isinstance(self.func, str), f"{who}: its function must have a name")
-        _require(self.queue, f"{who}: the name of its queue is empty")
-        _require(-32_768 <= self.priority <= 32_767, f"{who}: priority {self.priority} is no int16")
-        _require(1 <= self.max_attempts <= 32_767, f"{who}: max_attempts must be 1 to 32,767")
-        if self.scheduled_at is not None:
+        _check_text(f"{who}: its function's name", self.func, 1000)
+        _check_text(f"{who}: the name of its queue", self.queue, 400)
+        if self.unique_key is not None:
+            _check_text(f"{who}: unique_key", self.unique_key, 512)
+        _check_integer(f"{who}: priority", self.priority, -32_768)
+        _check_integer(f"{who}: max_attempts", self.max_attempts, 1)
+        for name in ("kwargs", "meta"):
+            given = type(getattr(self, name))
+            _require(issubclass(given, Mapping), f"{who}: {name} must be a mapping, not {given}")
+        for limit in self.limits:
+            _require(isinstance(limit, Limit), f"{who}: limits must be of Limit, not {limit!r}")
+        due = self.scheduled_at
+        if due is not None:
             _require(
-                self.scheduled_at.tzinfo is not None,
+                isinstance(due, datetime) and due.utcoffset() is not None,
                 f"{who}: scheduled_at has no time zone; use datetime.now(UTC) or an aware one",
             )
-        if self.unique_key is not None:
-            size = len(self.unique_key.encode(errors="surrogatepass"))
-            _require(1 <= size <= 512, f"{who}: unique_key must have 1 to 512 bytes, not {size}")
+            # In another time zone a year beyond these could not be read back.
+            _require(1 < due.year < 9999, f"{who}: scheduled_at must be in the years 2 to 9998")
 
     def options(self, **changes: Any) -> Self:
         """Return this job with other settings, such as `queue="mail"` or `priority=5`."""

@@ -4,6 +4,7 @@ executor.run -> Outcome -> settle(job, outcome) -> Verdict -> the row
 """
 
 import enum
+from itertools import takewhile
 
 from attrs import frozen
 
@@ -23,10 +24,8 @@ class Kind(enum.StrEnum):
     SHUTDOWN = "shutdown"  #: the worker stopped before the attempt had ended
 
 
-#: Endings that are not of the job's own making: the job goes back, and nothing is counted.
-_GIVEN_BACK = frozenset({Kind.UNKNOWN_FUNCTION, Kind.SHUTDOWN})
-#: Endings that another attempt cannot change.
-_HOPELESS = frozenset({Kind.UNSUPPORTED})
+#: Endings that are of the job's own making, and count against `max_attempts`.
+COUNTED = frozenset({Kind.SUCCESS, Kind.ERROR, Kind.TIMEOUT, Kind.MEMORY, Kind.CHILD_DIED})
 
 
 @frozen
@@ -52,20 +51,31 @@ class Verdict:
 UNKNOWN_TIMEOUT = 3600.0
 
 
-def settle(job: QueuedJob, outcome: Outcome, waited: float = 0.0) -> Verdict:
+def settle(job: QueuedJob, outcome: Outcome) -> Verdict:
     """Decide what becomes of *job* after *outcome*. Pure; a job is retried at once.
 
-    *waited* is how long the job has been due, in seconds by the database's clock: an unknown
-    function is given back with growing delays of 5 to 60 s, and fails after `UNKNOWN_TIMEOUT`.
+    A job whose function is unknown is given back with delays of 5, 10, 20, 40 and then 60 s, and
+    fails when they would amount to more than `UNKNOWN_TIMEOUT`.
     """
     if outcome.kind is Kind.SUCCESS:
         return Verdict(State.SUCCEEDED)
-    if outcome.kind is Kind.UNKNOWN_FUNCTION and waited >= UNKNOWN_TIMEOUT:
-        return Verdict(State.FAILED)
     if outcome.kind is Kind.UNKNOWN_FUNCTION:
-        return Verdict(State.SCHEDULED, counted=False, delay=min(60.0, max(5.0, waited / 4)))
-    if outcome.kind in _GIVEN_BACK:
+        refusals = _refusals(job)
+        if sum(_delay(n) for n in range(refusals + 1)) > UNKNOWN_TIMEOUT:
+            return Verdict(State.FAILED, counted=False)
+        return Verdict(State.SCHEDULED, counted=False, delay=_delay(refusals))
+    if outcome.kind is Kind.SHUTDOWN:
         return Verdict(State.PENDING, counted=False)
-    if outcome.kind in _HOPELESS or job.attempts + 1 >= job.max_attempts:
-        return Verdict(State.FAILED)
-    return Verdict(State.PENDING)
+    if outcome.kind is Kind.UNSUPPORTED:  # another attempt cannot change it
+        return Verdict(State.FAILED, counted=False)
+    return Verdict(State.FAILED if job.attempts + 1 >= job.max_attempts else State.PENDING)
+
+
+def _refusals(job: QueuedJob) -> int:
+    """Return by how many workers in a row the function was unknown, before this one."""
+    unknown = takewhile(lambda e: e.kind == Kind.UNKNOWN_FUNCTION.value, reversed(job.errors))
+    return sum(1 for _ in unknown)
+
+
+def _delay(refusals: int) -> float:
+    return min(60.0, 5.0 * (1 << min(refusals, 4)))

@@ -64,17 +64,13 @@ def reply(answer: bytes) -> codec.Encoded:
 def describe(exc: BaseException, attempt: int = 0, kind: str = "error") -> Failure:
     """Return what is kept of an exception; never raises, whatever the exception is."""
     try:
-        message = codec.clean(str(exc))
-    except Exception:  # noqa: BLE001 - an exception whose __str__ raises is still an outcome
-        message = "<an exception without a readable text>"
-    try:
         trace = codec.clean("".join(traceback.format_exception(exc)))
     except Exception:  # noqa: BLE001 - the same
         trace = ""
-    name = codec.clean(type(exc).__qualname__)
-    module = type(exc).__module__
-    full = name if module in {"builtins", errors.__name__} else f"{module}.{name}"
-    return Failure(attempt=attempt, kind=kind, type=full, message=message, traceback=trace)
+    name, module = type(exc).__qualname__, type(exc).__module__
+    full = name if module in {"builtins", errors.__name__} else codec.clean(f"{module}.{name}")
+    said = codec.said(exc)
+    return Failure(attempt=attempt, kind=kind, type=full, message=said, traceback=trace)
 
 
 def call_here(func: Callable[..., Any], arguments: Mapping[str, Any], backend: str) -> Any:

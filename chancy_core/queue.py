@@ -1,13 +1,13 @@
 """What a queue is: a global row of settings that every worker sees."""
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import evolve, field, frozen
 
-from chancy_core.errors import InvalidQueue
+from chancy_core.codec import encode, unstorable
+from chancy_core.errors import InvalidQueue, InvalidValue
 from chancy_core.tags import check_pattern
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
@@ -17,6 +17,15 @@ def _patterns(tags: Iterable[str]) -> frozenset[str]:
     if isinstance(tags, str):
         raise InvalidQueue(f"tags must be a set of patterns, such as {{{tags!r}}}, not one string")
     return frozenset(tags)
+
+
+def _require(condition: object, message: str) -> None:
+    if not condition:
+        raise InvalidQueue(message)
+
+
+def _is_number(value: Any, kind: Any, least: float, most: float) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool) and bool(least <= value <= most)
 
 
 @frozen
@@ -42,22 +51,30 @@ class Queue:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
             raise InvalidQueue(f"a queue's name has 1 to 100 printable characters: {self.name!r}")
-        if self.concurrency is not None and not 1 <= self.concurrency <= 10_000:
-            raise InvalidQueue(
-                f"queue {self.name!r}: concurrency must be 1 to 10,000 or None, "
-                f"not {self.concurrency}"
-            )
-        if not 0.01 <= self.polling_interval <= 3600:
-            raise InvalidQueue(
-                f"queue {self.name!r}: polling_interval must be 0.01 to 3,600 seconds, "
-                f"not {self.polling_interval}"
-            )
+        who = f"queue {self.name!r}"
+        _require(unstorable(self.name) is None, f"{who}: a lone surrogate is no text")
+        _require(
+            self.concurrency is None or _is_number(self.concurrency, int, 1, 10_000),
+            f"{who}: concurrency must be 1 to 10,000 or None, not {self.concurrency!r}",
+        )
+        _require(
+            isinstance(self.executor, str) and _NAME.fullmatch(self.executor),
+            f"{who}: executor must be the name of one that is installed, not {self.executor!r}",
+        )
+        _require(
+            _is_number(self.polling_interval, int | float, 0.01, 3600),
+            f"{who}: polling_interval must be 0.01 to 3,600 seconds, not {self.polling_interval!r}",
+        )
         for pattern in self.tags:
             check_pattern(pattern, self.name)
+        _require(
+            isinstance(self.executor_options, Mapping),
+            f"{who}: executor_options must be a mapping, not {self.executor_options!r}",
+        )
         try:
-            json.dumps(dict(self.executor_options), allow_nan=False)
-        except (TypeError, ValueError) as exc:
-            raise InvalidQueue(f"queue {self.name!r}: executor_options are no JSON: {exc}") from exc
+            encode(self.executor_options, f"{who}: executor_options")
+        except InvalidValue as exc:
+            raise InvalidQueue(str(exc)) from exc
 
     def options(self, **changes: Any) -> "Queue":
         """Return this queue with other settings, such as `concurrency=20`."""

@@ -120,7 +120,7 @@ def default_name(func: Callable[..., Any]) -> str:
     module = func.__module__
     if module == "__main__":
         module = main_name()
-    return f"{module}.{func.__qualname__}"
+    return f"{module.removesuffix('.__main__')}.{func.__qualname__}"
 
 
 def main_name() -> str:

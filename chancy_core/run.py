@@ -11,7 +11,7 @@ from attrs import define, evolve, field
 from chancy_core import codec, errors
 from chancy_core.executor import Call, Executor
 from chancy_core.job import LimitKind, QueuedJob
-from chancy_core.outcome import Kind, Outcome, settle
+from chancy_core.outcome import COUNTED, Kind, Outcome, settle
 from chancy_core.perform import Raised, describe
 from chancy_core.queue import Queue
 from chancy_core.store.rows import Claimed
@@ -65,7 +65,7 @@ class Attempt:
         kind = _KINDS.get(type(exc), Kind.ERROR) if isinstance(exc, Exception) else Kind.ERROR
         if isinstance(exc, errors.TimeLimitExceeded):
             kind = Kind.TIMEOUT
-        number = 0 if kind is Kind.UNKNOWN_FUNCTION else self.job.attempts + 1
+        number = self.job.attempts + 1 if kind in COUNTED else 0
         failure = exc.failure if isinstance(exc, Raised) else describe(exc)
         return Outcome(kind, failure=evolve(failure, attempt=number, kind=kind.value))
 
@@ -139,7 +139,7 @@ class Lane:
             self.running.add(attempt)
             try:
                 outcome = await attempt.run(self._executor)
-                verdict = settle(attempt.job, outcome, attempt.claimed.waited)
+                verdict = settle(attempt.job, outcome)
                 self._settled(Settlement(attempt.job, outcome, verdict))
             finally:
                 self.running.remove(attempt)

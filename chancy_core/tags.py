@@ -9,6 +9,7 @@ import platform
 import socket
 from collections.abc import Iterable
 
+from chancy_core.codec import unstorable
 from chancy_core.errors import InvalidQueue
 
 #: The most characters that a pattern may have.
@@ -23,11 +24,17 @@ def check_pattern(pattern: str, queue: str) -> None:
         return
     import re2
 
+    problem = unstorable(pattern)
+    if problem:
+        raise InvalidQueue(f"queue {queue!r}: the tag pattern {pattern!r}: {problem}")
+    quiet = re2.Options()
+    quiet.log_errors = False  # the exception says it; RE2 would write to stderr as well
     try:
-        re2.compile(pattern)
+        re2.compile(pattern, quiet)
     except re2.error as exc:
+        said = exc.args[0].decode(errors="replace") if isinstance(exc.args[0], bytes) else exc
         raise InvalidQueue(
-            f"queue {queue!r}: the tag pattern {pattern!r} is no regular expression of RE2: {exc}"
+            f"queue {queue!r}: the tag pattern {pattern!r} is no regular expression of RE2: {said}"
         ) from exc
 
 

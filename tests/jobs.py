@@ -1,8 +1,136 @@
-"""Jobs that tests run in other processes, which load this module by its name."""
+"""The job functions of the tests; child processes import them from here, as `tests.jobs`."""
+
+import os
+import subprocess
+import sys
+import threading
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import anyio
+from anyio import to_thread
 
 from chancy import job
 
+#: Lets go of all `hold` that run in this process.
+released = threading.Event()
+#: What `hold_async` says when it ends, in this process.
+ended: list[str] = []
 
-@job(queue="process")
+
+def _say(fifo: str) -> None:
+    """Tell the test, which reads the other end, that the job has begun, and in which process."""
+    Path(fifo).write_text(str(os.getpid()))
+
+
+@job
 def add(a: int, b: int) -> int:
     return a + b
+
+
+@job
+async def add_async(a: int, b: int) -> int:
+    await anyio.sleep(0)
+    return a + b
+
+
+@job
+def tomorrow(when: datetime, who: "UUID") -> list[Any]:
+    return [when + timedelta(days=1), type(who).__name__]
+
+
+@job
+async def tomorrow_async(when: datetime, who: "UUID") -> list[Any]:
+    return [when + timedelta(days=1), type(who).__name__]
+
+
+class Refusal(Exception):
+    """An error of the job's own, of a class that no built-in knows."""
+
+
+@job
+def fail(text: str) -> None:
+    raise Refusal(text)
+
+
+@job
+async def fail_async(text: str) -> None:
+    raise Refusal(text)
+
+
+@job
+def leave_by_exit() -> None:
+    sys.exit(3)
+
+
+@job
+async def leave_by_exit_async() -> None:
+    sys.exit(3)
+
+
+@job
+def opaque() -> object:
+    return object()
+
+
+@job
+async def opaque_async() -> object:
+    return object()
+
+
+@job
+def hold(fifo: str) -> str:
+    _say(fifo)
+    released.wait()
+    return "released"
+
+
+@job
+async def hold_async(fifo: str) -> None:
+    await to_thread.run_sync(_say, fifo)
+    try:
+        await anyio.sleep_forever()
+    finally:
+        ended.append(fifo)
+
+
+@job
+def relay(begun: str, source: str) -> str:
+    _say(begun)
+    return Path(source).read_text()
+
+
+@job
+def start_a_child_and_hold(fifo: str) -> None:
+    child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
+    Path(fifo).write_text(f"{os.getpid()} {child.pid}")
+    released.wait()
+
+
+@job
+def vanish(status: int) -> None:
+    os._exit(status)
+
+
+@job
+def kill_itself(number: int) -> None:
+    os.kill(os.getpid(), number)
+    threading.Event().wait()
+
+
+@job
+def pid() -> int:
+    return os.getpid()
+
+
+@job
+def grow(size: int) -> int:
+    return len(bytearray(size))
+
+
+@job
+def chatter() -> str:
+    print("not a frame", flush=True)
+    return sys.stdin.read()

@@ -1,6 +1,7 @@
 """Rows of our tables to values: the one place that knows in which order columns come."""
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,9 +9,12 @@ import attrs
 from attrs import frozen
 
 from chancy_core import codec
+from chancy_core.errors import InvalidQueue
 from chancy_core.job import Failure, Limit, LimitKind, QueuedJob, State
 from chancy_core.queue import Queue
 from chancy_core.statement import Row
+
+log = logging.getLogger("chancy.store")
 
 
 @frozen
@@ -88,16 +92,24 @@ def jobs(rows: Sequence[Row]) -> list[QueuedJob]:
     return [_job(row, row[19], row[20]) for row in rows]
 
 
+def queue(row: Row) -> Queue:
+    """Read the row of a queue. Raises `InvalidQueue` when its settings make no sense."""
+    return Queue(
+        row[0],
+        concurrency=row[1],
+        tags=frozenset(row[2]),
+        executor=row[3],
+        executor_options=json.loads(row[4]),
+        polling_interval=row[5],
+    )
+
+
 def queues(rows: Sequence[Row]) -> list[Queue]:
-    """Read rows of queues."""
-    return [
-        Queue(
-            row[0],
-            concurrency=row[1],
-            tags=frozenset(row[2]),
-            executor=row[3],
-            executor_options=json.loads(row[4]),
-            polling_interval=row[5],
-        )
-        for row in rows
-    ]
+    """Read rows of queues; one that makes no sense switches off its own queue alone, loudly."""
+    found = []
+    for row in rows:
+        try:
+            found.append(queue(row))
+        except InvalidQueue as exc:
+            log.error("left out: %s", exc)
+    return found

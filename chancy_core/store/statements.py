@@ -1,6 +1,5 @@
 """Every statement of the core as a value: our tables' columns on one side, values on the other."""
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -60,12 +59,14 @@ def push(names: Names, jobs: Mapping[UUID, Job]) -> Statement[set[UUID]]:
 
 def stored(names: Names, ids: Sequence[UUID]) -> Statement[set[UUID]]:
     """Answer which of *ids* are live or in the history: for a push in doubt."""
-    return Statement.of("push_again", names, {"ids": ids, "since": made_at(ids)}, _ids)
+    return Statement.of("push_again", names, {"ids": list(ids), "since": made_at(ids)}, _ids)
 
 
 def holders(names: Names, keys: Sequence[str]) -> Statement[dict[str, UUID]]:
     """Answer which live job holds each unique key."""
-    return Statement.of("holders", names, {"keys": keys}, lambda found: {r[0]: r[1] for r in found})
+    return Statement.of(
+        "holders", names, {"keys": list(keys)}, lambda found: {r[0]: r[1] for r in found}
+    )
 
 
 def claim(names: Names, worker: UUID, free: Mapping[str, int]) -> Statement[list[rows.Claimed]]:
@@ -125,11 +126,11 @@ def declare(names: Names, queue: Queue, *, upsert: bool) -> Statement[Queue]:
         "concurrency": queue.concurrency,
         "tags": sorted(queue.tags),
         "executor": queue.executor,
-        "executor_options": json.dumps(dict(queue.executor_options)),
+        "executor_options": codec.encode(queue.executor_options, f"options of {queue.name}"),
         "polling_interval": float(queue.polling_interval),
         "upsert": upsert,
     }
-    return Statement.of("declare", names, params, lambda found: rows.queues(found)[0])
+    return Statement.of("declare", names, params, lambda found: rows.queue(found[0]))
 
 
 def queues(names: Names) -> Statement[list[Queue]]:
@@ -139,7 +140,7 @@ def queues(names: Names) -> Statement[list[Queue]]:
 
 def jobs_by_id(names: Names, ids: Sequence[UUID]) -> Statement[list[QueuedJob]]:
     """Answer the jobs with these ids, live or finished, in no order."""
-    return Statement.of("jobs_by_id", names, {"ids": ids, "since": made_at(ids)}, rows.jobs)
+    return Statement.of("jobs_by_id", names, {"ids": list(ids), "since": made_at(ids)}, rows.jobs)
 
 
 def announce(

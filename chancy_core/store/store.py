@@ -18,8 +18,14 @@ from chancy_core.store.statements import Settlement
 
 T = TypeVar("T")
 
-#: Errors that a value of one job's can cause: bad data, beyond a program limit, a broken CHECK.
-_VALUE_ERRORS = (psycopg.DataError, psycopg.errors.ProgramLimitExceeded, psycopg.IntegrityError)
+#: Errors that a value of one job's can cause: bad data, beyond a limit, a broken CHECK, no text.
+_VALUE_ERRORS = (
+    psycopg.DataError,
+    psycopg.errors.ProgramLimitExceeded,
+    psycopg.errors.StatementTooComplex,
+    psycopg.IntegrityError,
+    UnicodeEncodeError,
+)
 
 #: What passes by itself: a lost connection, a restart, a full disk. Anything else is a defect.
 TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, DatabaseError)
@@ -53,15 +59,16 @@ class Store:
 
         A push whose commit was cut is repeated, without those that had arrived after all.
         """
-        statement: Statement[set[UUID]] = statements.push(self.names, jobs)
         try:
-            return await self.run(statement)
+            return await self.run(statements.push(self.names, jobs))
         except psycopg.OperationalError:
             arrived = await self.run(statements.stored(self.names, list(jobs)))
             rest = {id_: job for id_, job in jobs.items() if id_ not in arrived}
             if rest:
                 again = await self.run(statements.push(self.names, rest))
-                return arrived | again
+                # The first try may have been committing still: the second waited for it then.
+                late = await self.run(statements.stored(self.names, list(rest)))
+                arrived |= again | late
             return arrived
 
     async def settle(self, settled: Sequence[Settlement], *, again: bool = False) -> set[UUID]:
@@ -84,32 +91,30 @@ class Store:
         return counted
 
     async def _settle_some(self, settled: Sequence[Settlement]) -> set[UUID]:
-        """Write settlements of one kind, all finished or none."""
-        make = statements.finish if settled[0].verdict.state.finished else statements.requeue
+        """Write settlements of one kind, all finished or none; replace what cannot be written."""
         try:
-            return await self.run(make(self.names, settled))
-        except psycopg.errors.CheckViolation as exc:
-            if exc.diag.constraint_name is None:  # no partition of the history for today
-                await self.run(statements.ensure_partitions(self.names))
-                return await self.run(make(self.names, settled))
-            return await self._halve(settled, exc)
+            return await self._write(settled)
         except _VALUE_ERRORS as exc:
-            return await self._halve(settled, exc)
-
-    async def _halve(self, settled: Sequence[Settlement], exc: psycopg.Error) -> set[UUID]:
-        if len(settled) == 1:
-            return await self.run(
-                (statements.finish if settled[0].verdict.state.finished else statements.requeue)(
-                    self.names, [_substitute(settled[0], exc)]
-                )
-            )
+            if len(settled) == 1:
+                return await self._write([_substitute(settled[0], exc)])
         middle = len(settled) // 2
         first = await self._settle_some(settled[:middle])
-        second = await self._settle_some(settled[middle:])
-        return first | second
+        return first | await self._settle_some(settled[middle:])
+
+    async def _write(self, settled: Sequence[Settlement]) -> set[UUID]:
+        """Write settlements of one kind; a missing partition of the history is made first."""
+        make = statements.finish if settled[0].verdict.state.finished else statements.requeue
+        statement = make(self.names, settled)
+        try:
+            return await self.run(statement)
+        except psycopg.errors.CheckViolation as exc:
+            if exc.diag.constraint_name is not None:
+                raise
+        await self.run(statements.ensure_partitions(self.names))
+        return await self.run(statement)
 
 
-def _substitute(refused: Settlement, exc: psycopg.Error) -> Settlement:
+def _substitute(refused: Settlement, exc: Exception) -> Settlement:
     """Return what is written in place of an outcome that the database refused."""
     failure = Failure(
         attempt=refused.job.attempts + 1,

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -52,7 +53,7 @@ class ProcessExecutor(Executor):
 
     async def run(self, call: Call) -> Any:
         """Send the call to a child and return what it answers."""
-        child = self._idle.pop() if self._idle else await Child.start(self.host, self.capabilities)
+        child = await self._child()
         try:
             answer = await child.ask(perform.request(call))
         except BaseException:
@@ -60,6 +61,15 @@ class ProcessExecutor(Executor):
             raise
         self._idle.append(child)
         return perform.reply(answer)
+
+    async def _child(self) -> "Child":
+        """Return a child that waits for work; one that died while it was idle costs no job."""
+        while self._idle:
+            child = self._idle.pop()
+            if child.alive:
+                return child
+            await child.kill()
+        return await Child.start(self.host, self.capabilities)
 
 
 class Child:
@@ -99,6 +109,11 @@ class Child:
             raise UnknownFunction(f"a child process could not load the jobs: {problem.decode()}")
         return child
 
+    @property
+    def alive(self) -> bool:
+        """Whether the process has not ended, as far as this process has been told."""
+        return self._process.returncode is None
+
     async def ask(self, message: bytes) -> bytes:
         """Send a message and return the answer.
 
@@ -108,7 +123,12 @@ class Child:
             await self._to.send(len(message).to_bytes(4, "big") + message)
             size = int.from_bytes(await self._from.receive_exactly(4), "big")
             return await self._from.receive_exactly(size)
-        except (anyio.EndOfStream, anyio.IncompleteRead, anyio.BrokenResourceError) as exc:
+        except (
+            anyio.EndOfStream,
+            anyio.IncompleteRead,
+            anyio.BrokenResourceError,
+            ConnectionError,  # anyio lets asyncio's own through
+        ) as exc:
             raise ChildDied(f"the child process {await self._end()}") from exc
 
     async def _end(self) -> str:
@@ -116,14 +136,16 @@ class Child:
             status = await self._process.wait()
             if status >= 0:
                 return f"left with status {status}"
-            return f"was killed by {signal.Signals(-status).name}"
+            known = -status in set(signal.Signals)  # real-time signals have no names
+            return f"was killed by {signal.Signals(-status).name if known else f'signal {-status}'}"
         return "closed its pipe"
 
     async def kill(self) -> None:
-        """End the child at once."""
+        """End the child at once, with whatever processes its job has started."""
         with anyio.CancelScope(shield=True):
-            if self._process.returncode is None:
-                self._process.kill()
+            if self.alive:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signal.SIGKILL)  # it leads a session of its own
             await self._process.aclose()
 
     async def leave(self) -> None:

@@ -1,0 +1,58 @@
+"""Attempts at jobs of `tests.jobs`, made without a database."""
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from anyio import to_thread
+
+from chancy import Limit, QueuedJob, State
+from chancy_core import codec, discovery
+from chancy_core.executor import Executor, ExecutorHost
+from chancy_core.run import Attempt
+from chancy_core.store.rows import Claimed
+from tests import jobs
+
+
+@asynccontextmanager
+async def opened(name: str, backend: str, source: str = jobs.__name__) -> AsyncIterator[Executor]:
+    made = discovery.load("chancy.executors", name)
+    host = ExecutorHost([(source, None)], backend)
+    async with made(made.Options(), 8, host) as executor:
+        yield executor
+
+
+def attempt(func: str, *limits: Limit, **kwargs: Any) -> Attempt:
+    text = codec.encode(kwargs, "arguments")
+    job = QueuedJob(
+        f"tests.jobs.{func}",
+        kwargs=codec.decode(text),
+        limits=limits,
+        id=uuid4(),
+        state=State.RUNNING,
+        created_at=datetime.now(UTC),
+        max_attempts=3,
+    )
+    return Attempt(Claimed(job, text, 0.0, 1))
+
+
+def fifo(folder: Path, name: str = "begun") -> Path:
+    os.mkfifo(folder / name)
+    return folder / name
+
+
+async def read(path: Path) -> str:
+    """Return what a job writes into a fifo, once it does."""
+    return await to_thread.run_sync(path.read_text)
+
+
+def is_gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
