@@ -8,7 +8,6 @@ synchronous connection, or a transaction of the caller's.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from typing import Any, Generic, TypeVar
 
 from attrs import field, frozen
@@ -66,6 +65,8 @@ class Names:
 @cache
 def load(name: str) -> str:
     """Return the text of `chancy_core/sql/<name>.sql`."""
+    from importlib.resources import files
+
     return files("chancy_core.sql").joinpath(f"{name}.sql").read_text("utf-8")
 
 
