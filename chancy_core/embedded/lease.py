@@ -180,16 +180,8 @@ def _launch(
     start_lock: int,
 ) -> None:
     """Start a supervisor and wait for what it says."""
-    found = programs.find()
     user = programs.account(folder / "data")
-    if user:
-        make(home())
-        found = programs.within_reach(found, user, home(), progress)
-        if not user.can("-x", folder):
-            raise EmbeddedError(
-                f"The user {user.name}, which runs PostgreSQL for root, cannot reach {folder}. "
-                f"Choose another folder, for instance by CHANCY_HOME."
-            )
+    found = _programs(folder, user, progress)
     orders = {
         "folder": str(folder),
         "bindir": str(found.bindir),
@@ -215,6 +207,20 @@ def _launch(
         ) as process:
             assert process.stdout is not None
             _listen(folder, process.stdout, progress)
+
+
+def _programs(folder: Path, user: programs.Account | None, progress: Progress) -> programs.Programs:
+    """Programs that `user` may execute, on a folder that it can reach."""
+    found = programs.find()
+    if user is None:
+        return found
+    make(home())
+    if not user.can("-x", folder):
+        raise EmbeddedError(
+            f"The user {user.name}, which runs PostgreSQL for root, cannot reach {folder}. "
+            f"Choose another folder, for instance by CHANCY_HOME."
+        )
+    return programs.within_reach(found, user, home(), progress)
 
 
 def _listen(folder: Path, said: Iterator[bytes], progress: Progress) -> None:
