@@ -95,10 +95,10 @@ class Claimer:
                 self.lanes[name].hungry = True
         self.wake()
 
-    async def claim(self) -> None:
-        """Claim, as long as there are free slots and queues that may have work."""
+    async def claim(self, stopping: anyio.Event) -> None:
+        """Claim while there are free slots and queues that may have work, until *stopping*."""
         tries = 0
-        while True:
+        while not stopping.is_set():
             wait = self._poll_lanes()
             hungry = [lane for lane in self.lanes.values() if lane.hungry and lane.free > 0]
             if not hungry or self._settler.full:

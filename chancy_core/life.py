@@ -72,7 +72,7 @@ async def _feed(
     settler.requeued = requeued
     async with anyio.create_task_group() as lanes:
         async with anyio.create_task_group() as feeders:
-            feeders.start_soon(claimer.claim)
+            feeders.start_soon(claimer.claim, worker.stopping)
             feeders.start_soon(claimer.promote)
             feeders.start_soon(claimer.keep_partitions)
             feeders.start_soon(claimer.look_around, lanes)

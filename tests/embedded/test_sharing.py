@@ -248,12 +248,13 @@ def test_many_come_and_go(folder: Path) -> None:
 def test_progress_is_told(fresh: Path) -> None:
     told: list[str] = []
     with embedded.join(fresh, progress=told.append) as lease:
-        assert told == [
+        assert told[-2:] == [  # before them, programs may be copied to where the user reaches them
             f"making a cluster for PostgreSQL {lease.version}",
             f"starting PostgreSQL {lease.version}",
         ]
+        before = list(told)
         embedded.join(fresh, progress=told.append).close()
-        assert len(told) == 2
+        assert told == before
 
 
 def test_who_waits_for_another_is_told(fresh: Path) -> None:
