@@ -13,8 +13,8 @@ import psycopg
 from anyio.lowlevel import checkpoint_if_cancelled
 from psycopg import pq
 
-from chancy_core.postgres.private import forget_prepared, pending_results
-from chancy_core.postgres.recovery import shielded
+from chancy_core.postgres.private import forget_prepared
+from chancy_core.postgres.recovery import resynchronise, shielded
 from chancy_core.postgres.waiting import NoLock
 
 if TYPE_CHECKING:
@@ -140,9 +140,11 @@ class Pipeline(psycopg.AsyncPipeline):
     async def _clear_up(self, failure: BaseException) -> None:
         with shielded() as scope:
             async with self._lock:
-                busy = self.pgconn.transaction_status == pq.TransactionStatus.ACTIVE
-                if not self._conn.closed and (busy or pending_results(self)):
-                    await self._session.wait_out(self._exit_gen())
+                if not self._conn.closed and self.pgconn.pipeline_status:
+                    # psycopg's own way out matches results to commands by counting them, and a
+                    # cancelled Sync has one result more; libpq knows what is still to come.
+                    self.result_queue.clear()
+                    await self._session.wait_out(resynchronise(self.pgconn, self.command_queue))
                 self._leave_mode(failure)
                 if self.level == 0:
                     await self._session.check_order()

@@ -103,15 +103,15 @@ class Pool(Keeping):
 
     async def take(self, timeout: float) -> Entry:
         """Take a connection out of the pool; it must be given back."""
+        if not self.is_open:
+            msg = "the pool is not open: use it inside of its `async with` block"
+            raise PoolClosed(msg)
         self._requests += 1
         while self._idle and not self._waiters:
             entry = self._idle.pop()
             # The usual way: nothing is awaited.
             if self.is_fresh(entry) or await self.answers(entry):
                 return entry
-        if not self.is_open:
-            msg = "the pool is not open: use it inside of its `async with` block"
-            raise PoolClosed(msg)
         return await self._wait_for_one(timeout)
 
     async def _wait_for_one(self, timeout: float) -> Entry:

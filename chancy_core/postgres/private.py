@@ -89,11 +89,6 @@ def _poll(fd: int, wanted: int) -> int:
 ready_now: Callable[[int, int], int] = getattr(waiting, "_ready", _poll)
 
 
-def pending_results(pipeline: psycopg.AsyncPipeline) -> bool:
-    """Whether a pipeline still owes results, or has commands that it has not sent."""
-    return bool(pipeline.result_queue or pipeline.command_queue)
-
-
 def forget_prepared(connection: psycopg.AsyncConnection[Any]) -> None:
     """Let psycopg prepare anew, and have the server drop what it holds."""
     connection._prepared.clear()

@@ -7,12 +7,14 @@ cannot be saved within the bound is closed, so that nobody ever meets a connecti
 """
 
 import logging
+from collections import deque
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import psycopg
 from psycopg import generators, pq
+from psycopg.abc import PipelineCommand
 
 from chancy_core.postgres.waiting import Steps, drive, drive_connecting
 
@@ -63,6 +65,15 @@ async def recover(
     )
     connection.abort()
     return False
+
+
+def resynchronise(pgconn: pq.abc.PGconn, commands: deque[PipelineCommand]) -> Steps[None]:
+    """Send what is queued (a ROLLBACK, perhaps) and a Sync; throw away all that libpq expects."""
+    commands.append(pgconn.pipeline_sync)
+    yield from generators.pipeline_communicate(pgconn, commands)
+    yield from generators.send(pgconn)
+    while pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
+        yield from generators.fetch(pgconn)
 
 
 async def answers_in_order(connection: "Session[Any]") -> bool:
