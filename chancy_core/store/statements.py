@@ -64,7 +64,9 @@ def stored(names: Names, ids: Sequence[UUID]) -> Statement[set[UUID]]:
 
 def holders(names: Names, keys: Sequence[str]) -> Statement[dict[str, UUID]]:
     """Answer which live job holds each unique key."""
-    return Statement.of("holders", names, {"keys": list(keys)}, lambda found: {r[0]: r[1] for r in found})
+    return Statement.of(
+        "holders", names, {"keys": list(keys)}, lambda found: {r[0]: r[1] for r in found}
+    )
 
 
 def claim(names: Names, worker: UUID, free: Mapping[str, int]) -> Statement[list[rows.Claimed]]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chancy_core.errors import InvalidValue
@@ -22,6 +22,7 @@ def test_only_plain_identifiers_are_names(field: str, wrong: Any) -> None:
 
 
 @given(IDENTIFIERS, IDENTIFIERS)
+@example("s" * 30, "p" * 30)
 def test_names_are_quoted_and_qualified(schema: str, prefix: str) -> None:
     names = Names(schema, prefix)
     text = names.render("SELECT '{{}}' FROM {jobs}, {schema}.x -- {a b} {}")
