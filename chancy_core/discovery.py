@@ -43,7 +43,8 @@ def load(group: str, name: str) -> Any:
         raise UnknownName(f"{group}: nobody offers {name!r}; installed packages offer {known}")
     try:
         return entry.load()
-    except Exception as exc:
+    except (Exception, SystemExit) as exc:
         raise BrokenOffer(
-            f"{group}: {_who(entry)} offers {name!r} as {entry.value!r}, but: {exc}"
+            f"{group}: {_who(entry)} offers {name!r} as {entry.value!r}, but loading it raised "
+            f"{type(exc).__name__}: {exc}"
         ) from exc

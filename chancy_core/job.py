@@ -79,19 +79,34 @@ def _require(condition: object, message: str) -> None:
         raise InvalidJob(message)
 
 
-def _check_text(what: str, value: str, most: int) -> None:
-    _require(isinstance(value, str), f"{what} must be a string, not {value!r}")
-    problem = unstorable(value)
-    _require(not problem, f"{what}: {problem}")
-    size = len(value) if value.isascii() else len(value.encode())
-    _require(1 <= size <= most, f"{what} must have 1 to {most} bytes, not {size}")
+def _check_text(job: "Job", name: str, most: int) -> None:
+    value = getattr(job, name)
+    problem = unstorable(value) if isinstance(value, str) else f"is {value!r}, which is no string"
+    if problem is None:
+        size = len(value) if value.isascii() else len(value.encode())
+        if 1 <= size <= most:
+            return
+        problem = f"must have 1 to {most} bytes, not {size}"
+    raise InvalidJob(f"job {job.func!r}: {name}: {problem}")
 
 
-def _check_integer(what: str, value: int, least: int) -> None:
-    _require(
-        isinstance(value, int) and not isinstance(value, bool) and least <= value <= 32_767,
-        f"{what} must be a whole number from {least:,} to 32,767, not {value!r}",
+def _check_integer(job: "Job", name: str, least: int) -> None:
+    value = getattr(job, name)
+    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= 32_767:
+        return
+    raise InvalidJob(
+        f"job {job.func!r}: {name} must be a whole number from {least:,} to 32,767, not {value!r}"
     )
+
+
+def _check_due(job: "Job", due: datetime) -> None:
+    who = f"job {job.func!r}"
+    _require(
+        isinstance(due, datetime) and due.utcoffset() is not None,
+        f"{who}: scheduled_at has no time zone; use datetime.now(UTC) or an aware one",
+    )
+    # In another time zone a year beyond these could not be read back.
+    _require(1 < due.year < 9999, f"{who}: scheduled_at must be in the years 2 to 9998")
 
 
 def _tuple(limits: Iterable[Limit]) -> tuple[Limit, ...]:
@@ -123,26 +138,20 @@ class Job:
     meta: Mapping[str, Any] = field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        who = f"job {self.func!r}"
-        _check_text(f"{who}: its function's name", self.func, 1000)
-        _check_text(f"{who}: the name of its queue", self.queue, 400)
+        _check_text(self, "func", 1000)
+        _check_text(self, "queue", 400)
         if self.unique_key is not None:
-            _check_text(f"{who}: unique_key", self.unique_key, 512)
-        _check_integer(f"{who}: priority", self.priority, -32_768)
-        _check_integer(f"{who}: max_attempts", self.max_attempts, 1)
-        for name in ("kwargs", "meta"):
-            given = type(getattr(self, name))
-            _require(issubclass(given, Mapping), f"{who}: {name} must be a mapping, not {given}")
+            _check_text(self, "unique_key", 512)
+        _check_integer(self, "priority", -32_768)
+        _check_integer(self, "max_attempts", 1)
+        for name, given in (("kwargs", self.kwargs), ("meta", self.meta)):
+            if not isinstance(given, Mapping):
+                raise InvalidJob(f"job {self.func!r}: {name} must be a mapping, not {type(given)}")
         for limit in self.limits:
-            _require(isinstance(limit, Limit), f"{who}: limits must be of Limit, not {limit!r}")
-        due = self.scheduled_at
-        if due is not None:
-            _require(
-                isinstance(due, datetime) and due.utcoffset() is not None,
-                f"{who}: scheduled_at has no time zone; use datetime.now(UTC) or an aware one",
-            )
-            # In another time zone a year beyond these could not be read back.
-            _require(1 < due.year < 9999, f"{who}: scheduled_at must be in the years 2 to 9998")
+            if not isinstance(limit, Limit):
+                raise InvalidJob(f"job {self.func!r}: limits must be of Limit, not {limit!r}")
+        if self.scheduled_at is not None:
+            _check_due(self, self.scheduled_at)
 
     def options(self, **changes: Any) -> Self:
         """Return this job with other settings, such as `queue="mail"` or `priority=5`."""

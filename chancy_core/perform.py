@@ -16,7 +16,7 @@ import attrs
 
 from chancy_core import codec, errors, registry
 from chancy_core.executor import Call, Capability, check_support
-from chancy_core.job import Failure, LimitKind, QueuedJob, State
+from chancy_core.job import Failure, Limit, LimitKind, QueuedJob, State
 
 
 class Raised(errors.ExecutionError):
@@ -117,8 +117,10 @@ def _job(head: dict[str, Any]) -> QueuedJob:
     from datetime import datetime
     from uuid import UUID
 
+    memory = head["memory"]
     return QueuedJob(
         head["func"],
+        limits=() if memory is None else (Limit(LimitKind.MEMORY, memory),),
         id=UUID(head["id"]),
         queue=head["queue"],
         state=State.RUNNING,
