@@ -128,7 +128,8 @@ class Chancy:
     def _migrator(self) -> "Migrator":
         from chancy_core.migrate import Line, Migrator
 
-        lines = discovery.offers("chancy.migrations")
+        group = "chancy.migrations"
+        lines = {name: discovery.find(group, name) for name in discovery.offers(group)}
         return Migrator(
             self.names,
             {name: Line.from_package(name, entry.value) for name, entry in lines.items()},

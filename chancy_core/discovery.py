@@ -14,33 +14,43 @@ def _who(entry: "EntryPoint") -> str:
 
 
 @cache
-def offers(group: str) -> "dict[str, EntryPoint]":
+def offers(group: str) -> "dict[str, tuple[EntryPoint, ...]]":
     """Return what is offered in *group*, by name, without importing any of it.
 
-    Raises `NameTaken` when two distributions offer the same name.
+    A name has several entries where distributions disagree about it.
     """
     from importlib.metadata import entry_points  # a fifth of what `import chancy` would take
 
-    found: dict[str, EntryPoint] = {}
-    for entry in sorted(entry_points(group=group), key=lambda entry: entry.name):
-        other = found.setdefault(entry.name, entry)
-        if other.value != entry.value:
-            raise NameTaken(
-                f"{group}: {_who(other)} and {_who(entry)} both offer {entry.name!r} "
-                f"({other.value}, {entry.value}); uninstall one of them"
-            )
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for entry in sorted(entry_points(group=group), key=lambda entry: (entry.name, _who(entry))):
+        others = found.get(entry.name, ())
+        if entry.value not in {other.value for other in others}:
+            found[entry.name] = (*others, entry)
     return found
+
+
+def find(group: str, name: str) -> "EntryPoint":
+    """Return what is offered in *group* as *name*, without importing it.
+
+    Raises `UnknownName` if nobody offers it, `NameTaken` if two distributions do; that spoils
+    this name, and no other.
+    """
+    entries = offers(group).get(name, ())
+    if not entries:
+        known = ", ".join(offers(group)) or "nothing"
+        raise UnknownName(f"{group}: nobody offers {name!r}; installed packages offer {known}")
+    if len(entries) > 1:
+        both = " and ".join(f"{_who(entry)} ({entry.value})" for entry in entries)
+        raise NameTaken(f"{group}: {both} offer {name!r}; uninstall all but one of them")
+    return entries[0]
 
 
 def load(group: str, name: str) -> Any:
     """Import and return what is offered in *group* as *name*.
 
-    Raises `UnknownName` if nobody offers it, `BrokenOffer` if importing it fails.
+    Raises what `find` raises, and `BrokenOffer` if importing it fails.
     """
-    entry = offers(group).get(name)
-    if entry is None:
-        known = ", ".join(offers(group)) or "nothing"
-        raise UnknownName(f"{group}: nobody offers {name!r}; installed packages offer {known}")
+    entry = find(group, name)
     try:
         return entry.load()
     except (Exception, SystemExit) as exc:

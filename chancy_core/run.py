@@ -49,8 +49,10 @@ class Attempt:
         with self.scope:
             try:
                 return Outcome(Kind.SUCCESS, codec.salvage(await executor.run(call)))
-            except Exception as exc:  # noqa: BLE001 - whatever a job raises is its outcome
-                return self._failed(exc)
+            except Exception as exc:
+                if not self.scope.cancel_called:
+                    return self._failed(exc)
+                log.debug("job %s raised when it was cancelled", self.job.id, exc_info=exc)
             except anyio.get_cancelled_exc_class() as exc:
                 if anyio.current_effective_deadline() == float("-inf"):
                     raise

@@ -20,5 +20,4 @@ UPDATE {jobs}
  WHERE id = ANY(ARRAY(SELECT id FROM due))
 RETURNING id, queue, func, args::text, meta::text, limits::text, state, priority, max_attempts,
           attempts, claims, crashes, unique_key, worker, lease_id, created_at, scheduled_at,
-          started_at, errors::text, seq,
-          extract(epoch FROM {now}() - scheduled_at)::float8 AS waited
+          started_at, errors::text, seq

@@ -24,8 +24,6 @@ class Claimed:
     job: QueuedJob
     #: Its arguments as they are stored, a JSON object.
     arguments: str
-    #: Seconds since it was due, by the database's clock.
-    waited: float
     #: Its place in the order of its queue, among those of the same priority.
     seq: int
 
@@ -82,7 +80,7 @@ def _job(row: Row, finished_at: Any = None, result: str | None = None) -> Queued
 
 def claimed(rows: Sequence[Row]) -> list[Claimed]:
     """Read the rows of `claim`, in the order in which they are to run."""
-    jobs = [Claimed(_job(row), row[3], row[20], row[19]) for row in rows]
+    jobs = [Claimed(_job(row), row[3], row[19]) for row in rows]
     jobs.sort(key=lambda claim: (-claim.job.priority, claim.seq))
     return jobs
 

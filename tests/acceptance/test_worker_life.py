@@ -8,7 +8,7 @@ import anyio
 import psycopg
 import pytest
 
-from chancy import Chancy, Job, Queue, State, Worker, job
+from chancy import Chancy, Job, Limit, Queue, State, Worker, job
 from chancy_core import heartbeat
 from chancy_core.errors import ChancyError, MigrationsNeeded
 
@@ -340,3 +340,24 @@ async def test_an_executor_that_cannot_be_opened_costs_its_own_queue_alone(
         await chancy.wait_for_job(reference, timeout=10)
     assert "queue 'broken' is not run here" in caplog.text
     assert "no room" in caplog.text
+
+
+@job(name="life.sulk", queue="q")
+async def sulk(stage: str) -> None:
+    try:
+        await _stages[stage].play(0)
+    except BaseException as exc:
+        raise RuntimeError("not like this") from exc
+
+
+async def test_an_error_that_our_cancelling_caused_is_not_the_jobs_own(chancy, dsn, stage):
+    reference = await chancy.push(sulk.bind(stage=dsn))
+    async with Worker(chancy, grace_period=0.05):
+        await stage.until_begun(1)
+    job = await chancy.get_job(reference)
+    assert (job.state, job.attempts, job.errors) == (State.PENDING, 0, ())
+    limited = sulk.bind(stage=dsn).options(limits=[Limit(Limit.Type.TIME, 0.05)])
+    async with Worker(chancy):
+        done = await chancy.wait_for_job(await chancy.push(limited), timeout=10)
+        stage.go.set()
+    assert [error.kind for error in done.errors] == ["timeout"]

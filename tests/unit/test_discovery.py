@@ -64,9 +64,10 @@ def test_an_unknown_name_lists_those_that_are_known(site: Site) -> None:
 
 def test_a_name_taken_twice_is_blamed_on_both(site: Site) -> None:
     site.install("acme-one", "same = one:X")
-    site.install("acme-two", "same = two:X", version="2.5")
+    site.install("acme-two", "same = two:X", "other = sys:path", version="2.5")
     with pytest.raises(NameTaken) as caught:
-        discovery.offers(GROUP)
+        discovery.load(GROUP, "same")
+    assert discovery.load(GROUP, "other") is sys.path
     for word in ("acme-one 1.0", "acme-two 2.5", "'same'", "one:X", "two:X"):
         assert word in str(caught.value)
 
@@ -74,7 +75,7 @@ def test_a_name_taken_twice_is_blamed_on_both(site: Site) -> None:
 def test_one_name_in_two_groups_is_no_conflict(site: Site) -> None:
     site.install("acme-one", "same = one:X")
     site.install("acme-two", "same = two:X", group="chancy.other")
-    assert discovery.offers(GROUP)["same"].value == "one:X"
+    assert discovery.find(GROUP, "same").value == "one:X"
 
 
 @pytest.mark.parametrize(
