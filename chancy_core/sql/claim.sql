@@ -16,7 +16,8 @@ WITH due AS MATERIALIZED (
 )
 UPDATE {jobs}
    SET state = 'running', worker = %(worker)s, lease_id = gen_random_uuid(),
-       claims = claims + 1, started_at = {now}()
+       claims = claims + 1,
+       started_at = greatest({now}(), created_at)  -- this transaction may have begun before the push
  WHERE id = ANY(ARRAY(SELECT id FROM due))
 RETURNING id, queue, func, args::text, meta::text, limits::text, state, priority, max_attempts,
           attempts, claims, crashes, unique_key, worker, lease_id, created_at, scheduled_at,

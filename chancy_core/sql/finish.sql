@@ -18,7 +18,7 @@ INSERT INTO {history} (id, queue, func, args, meta, limits, state, priority, max
                        scheduled_at, started_at, finished_at, result, errors)
 SELECT id, queue, func, args, meta, limits, final, priority, max_attempts,
        attempts + counted, claims, crashes, unique_key, worker, lease_id, created_at,
-       scheduled_at, started_at, {now}(), result::jsonb,
+       scheduled_at, started_at, greatest({now}(), started_at), result::jsonb,
        CASE WHEN error IS NULL THEN errors ELSE coalesce(errors, '[]') || error::jsonb END
   FROM gone
 RETURNING id
