@@ -37,7 +37,7 @@ def attempt(func: str, *limits: Limit, **kwargs: Any) -> Attempt:
         created_at=datetime.now(UTC),
         max_attempts=3,
     )
-    return Attempt(Claimed(job, text, 0.0, 1))
+    return Attempt(Claimed(job, text, 1))
 
 
 def fifo(folder: Path, name: str = "begun") -> Path:
