@@ -5,7 +5,7 @@ WITH outcome AS MATERIALIZED (
                          %(counted)s::int[], %(results)s::text[], %(errors)s::text[])
                AS o (id, lease_id, state, counted, result, error)
 ), held AS MATERIALIZED (
-    SELECT id FROM {jobs} WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE
+    SELECT id FROM {jobs} WHERE id = ANY(ARRAY(SELECT id FROM outcome)) ORDER BY id FOR UPDATE
 ), gone AS (
     DELETE FROM {jobs} AS job
      USING outcome

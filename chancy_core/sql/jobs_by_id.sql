@@ -3,4 +3,4 @@ SELECT id, queue, func, args::text, meta::text, limits::text, state, priority, m
        attempts, claims, crashes, unique_key, worker, lease_id, created_at, scheduled_at,
        started_at, errors::text, finished_at, result::text
   FROM {jobs_v1}
- WHERE id = ANY(%(ids)s::uuid[]) AND (finished_at IS NULL OR finished_at >= %(since)s)
+ WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND (finished_at IS NULL OR finished_at >= %(since)s)

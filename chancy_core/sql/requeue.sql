@@ -5,7 +5,7 @@ WITH outcome AS MATERIALIZED (
                          %(counted)s::int[], %(errors)s::text[])
                AS o (id, lease_id, delay, counted, error)
 ), held AS MATERIALIZED (
-    SELECT id FROM {jobs} WHERE id = ANY(%(ids)s::uuid[]) ORDER BY id FOR UPDATE
+    SELECT id FROM {jobs} WHERE id = ANY(ARRAY(SELECT id FROM outcome)) ORDER BY id FOR UPDATE
 )
 UPDATE {jobs} AS job
    SET state = CASE WHEN delay > 0 THEN 'scheduled' ELSE 'pending' END,

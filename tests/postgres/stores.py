@@ -36,7 +36,9 @@ async def push(store: Store, *jobs: Job) -> list[UUID]:
 async def claim(
     store: Store, free: int = 100, *, worker: UUID | None = None, queue: str = "default"
 ) -> list[Claimed]:
-    return await store.run(statements.claim(NAMES, worker or new_id(), {queue: free}))
+    """Claim as *worker*, which must be announced, or as one that is announced for it."""
+    worker = worker or await announce(store)
+    return await store.run(statements.claim(NAMES, worker, {queue: free}))
 
 
 async def get(store: Store, *ids: UUID) -> list[QueuedJob]:

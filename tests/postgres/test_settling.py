@@ -206,7 +206,7 @@ async def test_a_poison_alone_on_a_day_without_a_partition(dsn: str) -> None:
 async def test_a_worker_gives_back_what_it_holds_and_nothing_else(dsn: str) -> None:
     async with opened(dsn) as store:
         await push(store, *(Job("f") for _ in range(4)))
-        leaver, stayer = new_id(), new_id()
+        leaver, stayer = await announce(store), await announce(store)
         given = {c.job.id for c in await claim(store, 2, worker=leaver)}
         kept = {c.job.id for c in await claim(store, 2, worker=stayer)}
         assert await store.run(statements.give_back(NAMES, leaver)) == given
@@ -221,9 +221,10 @@ async def rescue(store: Store, crash_limit: int = 3) -> dict[Any, str]:
 
 async def test_the_jobs_of_the_dead_are_taken_back_and_of_the_living_not(dsn: str) -> None:
     async with opened(dsn) as store:
-        live, dead, unknown = await announce(store), await announce(store, lease=-1), new_id()
+        live, dead, unknown = [await announce(store, lease) for lease in (60, -1, 60)]
         await push(store, *(Job("f") for _ in range(3)))
         held = {w: (await claim(store, 1, worker=w))[0].job.id for w in (live, dead, unknown)}
+        await store.run(statements.retire(NAMES, unknown))
         assert await rescue(store) == {held[dead]: "pending", held[unknown]: "pending"}
         found = await get(store, held[live], held[dead], held[unknown])
         assert [job.state for job in found] == ["running", "pending", "pending"]
@@ -235,7 +236,7 @@ async def test_a_job_whose_workers_die_too_often_is_quarantined(dsn: str) -> Non
     async with opened(dsn) as store:
         (id_,) = await push(store, Job("f", unique_key="k"))
         for fate in ("pending", "pending", "quarantined"):
-            await claim(store)
+            await claim(store, worker=await announce(store, lease=-1))
             assert await rescue(store, crash_limit=3) == {id_: fate}
         (found,) = await get(store, id_)
         assert (found.state, found.crashes, found.claims) == (State.QUARANTINED, 3, 3)

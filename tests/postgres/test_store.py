@@ -147,7 +147,7 @@ async def test_a_claim_takes_of_each_queue_as_many_as_are_free(dsn: str) -> None
     async with opened(dsn) as store:
         await push(store, *(Job("f", queue=queue) for queue in "abc" for _ in range(4)))
         free = {"a": 2, "b": 0, "c": 9}
-        taken = await store.run(statements.claim(NAMES, new_id(), free))
+        taken = await store.run(statements.claim(NAMES, await announce(store), free))
         queues = [c.job.queue for c in taken]
         assert {queue: queues.count(queue) for queue in "abc"} == {"a": 2, "b": 0, "c": 4}
 
@@ -161,7 +161,7 @@ async def test_a_claim_leaves_jobs_for_later_alone(dsn: str) -> None:
 async def test_each_claim_counts_and_has_a_lease_of_its_own(dsn: str) -> None:
     async with opened(dsn) as store:
         await push(store, Job("f", kwargs={"a": 1}))
-        worker = new_id()
+        worker = await announce(store)
         (first,) = await claim(store, worker=worker)
         assert first.job.state is State.RUNNING
         assert (first.job.worker, first.job.claims, first.arguments) == (worker, 1, '{"a": 1}')
@@ -172,6 +172,16 @@ async def test_each_claim_counts_and_has_a_lease_of_its_own(dsn: str) -> None:
         assert second.job.attempts == 0
         assert None not in {first.job.lease_id, second.job.lease_id}
         assert first.job.lease_id != second.job.lease_id
+
+
+async def test_a_worker_that_is_dead_or_has_no_row_claims_nothing(dsn: str) -> None:
+    async with opened(dsn) as store:
+        await push(store, Job("f"))
+        assert await claim(store, worker=new_id()) == []
+        dead = await announce(store, lease=-1)
+        assert await store.run(statements.bury(NAMES)) == {dead}
+        assert await claim(store, worker=dead) == []
+        assert len(await claim(store)) == 1
 
 
 async def test_a_claim_passes_over_rows_that_another_has_locked(dsn: str) -> None:
