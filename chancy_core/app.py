@@ -27,6 +27,8 @@ log = logging.getLogger("chancy.app")
 
 #: How many jobs one statement pushes.
 BATCH = 1000
+#: Seconds that the server may take to accept the first connection.
+OPENING = 10.0
 
 
 class Chancy:
@@ -42,6 +44,9 @@ class Chancy:
     `CHANCY_DSN` and then `DATABASE_URL` are used, and with neither an embedded server is started
     or joined. *jobs* names the modules that register jobs; `CHANCY_JOBS` adds to them.
     *listen_dsn* is for notifications where *dsn* leads to a pooler that cannot carry them.
+
+    Opening it raises `InvalidValue` for a DSN that makes no sense, and `PoolExhausted`, with the
+    server's own words, if there is no connection within ten seconds.
     """
 
     def __init__(
@@ -79,6 +84,7 @@ class Chancy:
             pool = await opening.enter_async_context(
                 Pool(self._conninfo, min_size=self._sizes[0], max_size=self._sizes[1])
             )
+            await pool.ready(OPENING)
             self._store = Store(pool, self.names)
             self._notifier = await opening.enter_async_context(Notifier(self._store))
             opening.callback(self._forget)

@@ -1,5 +1,6 @@
 """How a pool keeps its connections: opens, checks, ages and replaces them."""
 
+import abc
 import logging
 import random
 from collections import deque
@@ -66,7 +67,7 @@ class Waiter:
         self.entry: Entry | None = None
 
 
-class Keeping:
+class Keeping(abc.ABC):
     """The stock of a pool. Invariant: size + opening <= max_size, but for a pool that shrinks."""
 
     def __init__(
@@ -102,9 +103,9 @@ class Keeping:
         """Connections that are open."""
         return len(self._idle) + len(self._lent)
 
+    @abc.abstractmethod
     async def open_one(self) -> Connection[Any]:
         """Connect: the pool's own business."""
-        raise NotImplementedError
 
     # -- checking ----------------------------------------------------------------------------------
 
