@@ -168,7 +168,7 @@ class Failure:
 
     #: Which attempt, from 1; 0 where none was counted.
     attempt: int
-    #: `error`, `timeout`, `memory`, `child-died`, `unsupported`, `unknown-function`, `cancelled`
+    #: `error`, `timeout`, `memory`, `child-died`, `unsupported`, `unknown-function`, `unreadable`
     kind: str
     #: The exception's class, and its text.
     type: str

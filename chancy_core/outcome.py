@@ -21,6 +21,7 @@ class Kind(enum.StrEnum):
     CHILD_DIED = "child-died"
     UNSUPPORTED = "unsupported"  #: the queue's executor cannot run such a job
     UNKNOWN_FUNCTION = "unknown-function"  #: this worker's code has not registered it
+    UNREADABLE = "unreadable"  #: somebody wrote nonsense into the job's row
     SHUTDOWN = "shutdown"  #: the worker stopped before the attempt had ended
 
 
@@ -66,7 +67,7 @@ def settle(job: QueuedJob, outcome: Outcome) -> Verdict:
         return Verdict(State.SCHEDULED, counted=False, delay=_delay(refusals))
     if outcome.kind is Kind.SHUTDOWN:
         return Verdict(State.PENDING, counted=False)
-    if outcome.kind is Kind.UNSUPPORTED:  # another attempt cannot change it
+    if outcome.kind in {Kind.UNSUPPORTED, Kind.UNREADABLE}:  # another attempt cannot change it
         return Verdict(State.FAILED, counted=False)
     return Verdict(State.FAILED if job.attempts + 1 >= job.max_attempts else State.PENDING)
 

@@ -42,6 +42,11 @@ class Attempt:
 
     async def run(self, executor: Executor) -> Outcome:
         """Let *executor* run the job, and say what happened; only outer cancellation raises."""
+        if self.claimed.unreadable is not None:
+            return Outcome(Kind.UNREADABLE, failure=self.claimed.unreadable)
+        return await self._begin(executor)
+
+    async def _begin(self, executor: Executor) -> Outcome:
         limit = self.job.limit(LimitKind.TIME)
         if limit is not None:
             self.scope.deadline = anyio.current_time() + limit

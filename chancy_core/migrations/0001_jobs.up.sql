@@ -51,7 +51,10 @@ CREATE TABLE {jobs} (
     scheduled_at timestamptz NOT NULL DEFAULT {now}(),
     started_at   timestamptz,
     errors       jsonb,
-    CHECK ((state = 'running') = (lease_id IS NOT NULL AND worker IS NOT NULL))
+    CHECK ((state = 'running') = (lease_id IS NOT NULL AND worker IS NOT NULL)),
+    -- What a Python program can read back, in any time zone.
+    CHECK (created_at BETWEEN '0001-12-31Z' AND '9999-01-02Z'),
+    CHECK (scheduled_at BETWEEN '0001-12-31Z' AND '9999-01-02Z')
 ) WITH (
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0,

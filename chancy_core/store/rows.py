@@ -26,6 +26,12 @@ class Claimed:
     arguments: str
     #: Its place in the order of its queue, among those of the same priority.
     seq: int
+    #: Why the row could not be read; such a job fails without being begun.
+    unreadable: Failure | None = None
+
+
+#: What reading JSON of the wrong shape may raise.
+_NONSENSE = (ValueError, TypeError, KeyError, AttributeError)
 
 
 def failures(text: str | None) -> tuple[Failure, ...]:
@@ -57,8 +63,8 @@ def _job(row: Row, finished_at: Any = None, result: str | None = None) -> Queued
         row[2],
         id=row[0],
         queue=row[1],
-        kwargs=json.loads(row[3]),
-        meta=json.loads(row[4]),
+        kwargs=codec.as_object(row[3]),
+        meta=codec.as_object(row[4]),
         limits=limits(row[5]),
         state=State(row[6]),
         priority=row[7],
@@ -78,16 +84,55 @@ def _job(row: Row, finished_at: Any = None, result: str | None = None) -> Queued
     )
 
 
+def _damaged(row: Row, exc: Exception, **known: Any) -> QueuedJob:
+    """Read as much of a row as can be relied on: somebody wrote nonsense into the rest."""
+    failure = Failure(
+        attempt=0, kind="unreadable", type=type(exc).__name__, message=f"its row: {codec.said(exc)}"
+    )
+    return QueuedJob(
+        row[2],
+        id=row[0],
+        queue=row[1],
+        state=State(row[6]),
+        priority=row[7],
+        max_attempts=row[8],
+        attempts=row[9],
+        claims=row[10],
+        crashes=row[11],
+        unique_key=row[12],
+        worker=row[13],
+        lease_id=row[14],
+        created_at=row[15],
+        errors=(failure,),
+        **known,
+    )
+
+
+def _claimed(row: Row) -> Claimed:
+    try:
+        return Claimed(_job(row), row[3], row[19])
+    except _NONSENSE as exc:
+        job = _damaged(row, exc)
+        return Claimed(job, row[3], row[19], job.errors[0])
+
+
 def claimed(rows: Sequence[Row]) -> list[Claimed]:
     """Read the rows of `claim`, in the order in which they are to run."""
-    jobs = [Claimed(_job(row), row[3], row[19]) for row in rows]
+    jobs = [_claimed(row) for row in rows]
     jobs.sort(key=lambda claim: (-claim.job.priority, claim.seq))
     return jobs
 
 
 def jobs(rows: Sequence[Row]) -> list[QueuedJob]:
     """Read the rows of `jobs_by_id`."""
-    return [_job(row, row[19], row[20]) for row in rows]
+    return [_found(row) for row in rows]
+
+
+def _found(row: Row) -> QueuedJob:
+    try:
+        return _job(row, row[19], row[20])
+    except _NONSENSE as exc:
+        return _damaged(row, exc, finished_at=row[19])
 
 
 def queue(row: Row) -> Queue:

@@ -235,6 +235,29 @@ async def test_a_queue_whose_executor_is_not_here_is_skipped_loudly(chancy, dsn,
     assert "speed" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        "limits = '[7]'",
+        "limits = '{\"time\": -1}'",
+        "args = '7'",
+        "meta = '[]'",
+        "errors = '{\"a\": 1}'",
+    ],
+)
+async def test_a_row_full_of_nonsense_fails_alone(chancy, dsn, stage, nonsense):
+    odd, plain = await push(chancy, dsn, 2)
+    async with await psycopg_connect(dsn) as conn:
+        text = f"UPDATE chancy_jobs SET {nonsense} WHERE id = %s"
+        await conn.execute(text.encode(), [odd.id])
+    stage.go.set()
+    async with Worker(chancy):
+        failed, succeeded = await chancy.wait_for_jobs([odd, plain], timeout=10)
+    assert (failed.state, failed.attempts) == (State.FAILED, 0)
+    assert failed.errors[-1].kind == "unreadable"
+    assert succeeded.state is State.SUCCEEDED
+
+
 async def test_jobs_go_on_when_every_connection_is_cut(chancy, dsn, stage, server):
     references = await push(chancy, dsn, 40)
     async with Worker(chancy):
