@@ -1,0 +1,71 @@
+"""What wakes a worker, and what it claims."""
+
+import pytest
+
+from chancy import Chancy, Queue, State, Worker
+from tests.stage import play, push
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_no_more_run_at_once_than_the_queue_allows(chancy, dsn, stage):
+    references = await push(chancy, dsn, 12)
+    async with Worker(chancy):
+        await stage.until_begun(4)
+        stage.go.set()
+        await chancy.wait_for_jobs(references, timeout=20)
+    assert stage.most == 4
+    assert sorted(stage.ended) == list(range(12))
+
+
+async def test_jobs_begin_by_priority_and_then_in_the_order_of_their_push(chancy, dsn, stage):
+    await chancy.declare(Queue("q", executor="async", concurrency=1), upsert=True)
+    await push(chancy, dsn, 3)
+    urgent = await chancy.push(play.bind(stage=dsn, number=9).options(priority=5))
+    stage.go.set()
+    async with Worker(chancy):
+        await chancy.wait_for_job(urgent, timeout=20)
+        await stage.until_begun(4)
+    assert stage.begun == [9, 0, 1, 2]
+
+
+async def test_a_push_wakes_a_worker_at_once(chancy, dsn, stage):
+    await chancy.declare(Queue("q", executor="async", polling_interval=600), upsert=True)
+    stage.go.set()
+    async with Worker(chancy):
+        for count in (1, 2, 3):
+            (reference,) = await push(chancy, dsn, 1)
+            await chancy.wait_for_job(reference, timeout=10)
+            assert len(stage.ended) == count
+
+
+async def test_without_notifications_jobs_are_found_by_polling(dsn, stage):
+    async with Chancy(dsn, notifications=False) as chancy:
+        await chancy.declare(Queue("q", executor="async", polling_interval=0.1))
+        stage.go.set()
+        async with Worker(chancy):
+            (first,) = await push(chancy, dsn, 1)
+            await chancy.wait_for_job(first, timeout=10)
+            (second,) = await push(chancy, dsn, 1)
+            await chancy.wait_for_job(second, timeout=10)
+
+
+async def test_a_queue_declared_while_a_worker_runs_is_taken_up(chancy, dsn, stage):
+    stage.go.set()
+    async with Worker(chancy):
+        (reference,) = await push(chancy, dsn, 1, queue="new")
+        await chancy.declare(Queue("new", executor="async"))
+        done = await chancy.wait_for_job(reference, timeout=4)  # before the worker looks unasked
+    assert done.state is State.SUCCEEDED
+
+
+async def test_tags_decide_which_worker_runs_a_queue(chancy, dsn, stage):
+    await chancy.declare(Queue("gpu", executor="async", tags={"has=gpu"}))
+    (gpu,) = await push(chancy, dsn, 1, queue="gpu")
+    (plain,) = await push(chancy, dsn, 1)
+    stage.go.set()
+    async with Worker(chancy, tags={"has=gpu-small"}):
+        await chancy.wait_for_job(plain, timeout=10)
+        assert (await chancy.get_job(gpu)).state is State.PENDING
+    async with Worker(chancy, tags={"has=gpu"}):
+        await chancy.wait_for_job(gpu, timeout=10)

@@ -1,0 +1,75 @@
+"""Who is alive, and who owns a job."""
+
+from uuid import uuid4
+
+import anyio
+import pytest
+
+from chancy import Job, State, Worker, job
+from chancy_core import heartbeat
+from tests.stage import connect, push
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_blocked_event_loop_does_not_look_dead(chancy, dsn, monkeypatch):
+    monkeypatch.setattr(heartbeat, "LEASE", 0.6)
+    monkeypatch.setattr(heartbeat, "INTERVAL", 0.1)
+    reference = await chancy.push(Job("life.block", queue="q"))
+    watcher = heartbeat.Heartbeat(chancy.conninfo, chancy.names, name="watcher", tags=())
+    await anyio.to_thread.run_sync(watcher.start)
+    try:
+        async with Worker(chancy):
+            done = await chancy.wait_for_job(reference, timeout=20)
+    finally:
+        await anyio.to_thread.run_sync(watcher.stop)
+    assert (done.state, done.crashes, done.claims) == (State.SUCCEEDED, 0, 1)
+
+
+@job(name="life.block")
+async def block() -> None:
+    import time
+
+    time.sleep(2.0)
+
+
+async def test_a_worker_that_was_declared_dead_lets_go_and_begins_anew(
+    chancy, dsn, stage, monkeypatch
+):
+    monkeypatch.setattr(heartbeat, "INTERVAL", 0.1)
+    (reference,) = await push(chancy, dsn, 1)
+    async with Worker(chancy):
+        await stage.until_begun(1)
+        async with await connect(dsn) as conn:
+            await conn.execute("UPDATE chancy_workers SET dead = true")
+            await conn.execute(
+                "UPDATE chancy_jobs SET state = 'pending', worker = NULL, lease_id = NULL,"
+                " crashes = crashes + 1"
+            )
+        await stage.until_begun(2)  # the first attempt was cancelled, the job claimed anew
+        stage.go.set()
+        done = await chancy.wait_for_job(reference, timeout=10)
+    assert (done.state, done.claims, done.attempts, done.crashes) == (State.SUCCEEDED, 2, 1, 1)
+    assert stage.ended == [0]
+
+
+async def test_the_jobs_of_a_dead_worker_are_taken_back(chancy, dsn, stage, monkeypatch):
+    monkeypatch.setattr(heartbeat, "LEASE", 0.3)
+    monkeypatch.setattr(heartbeat, "INTERVAL", 0.1)
+    references = await push(chancy, dsn, 2)
+    async with await connect(dsn) as conn:
+        await conn.execute(
+            "INSERT INTO chancy_workers (id, name, hostname, pid, tags, expires_at)"
+            " VALUES (%s, 'ghost', 'elsewhere', 1, '{}', now() - interval '1 s')",
+            [ghost := uuid4()],
+        )
+        await conn.execute(
+            "UPDATE chancy_jobs SET state = 'running', worker = %s, lease_id = %s, claims = 1",
+            [ghost, uuid4()],
+        )
+        await conn.execute("UPDATE chancy_jobs SET crashes = 2 WHERE id = %s", [references[1].id])
+    stage.go.set()
+    async with Worker(chancy):
+        again, third = await chancy.wait_for_jobs(references, timeout=20)
+    assert (again.state, again.crashes, again.claims) == (State.SUCCEEDED, 1, 2)
+    assert (third.state, third.crashes, third.claims) == (State.QUARANTINED, 3, 1)

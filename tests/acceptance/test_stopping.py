@@ -1,0 +1,90 @@
+"""How a worker stops: in good order, whoever tells it to, and with the error that was."""
+
+import anyio
+import pytest
+
+from chancy import Limit, State, Worker, job
+from tests.stage import connect, push, stages
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_stopping_lets_running_jobs_end_and_hands_back_the_rest(chancy, dsn, stage):
+    references = await push(chancy, dsn, 6)
+    async with Worker(chancy) as worker:
+        await stage.until_begun(4)
+        worker.stop()
+        stage.go.set()
+    jobs = {job.id: job for job in await chancy.get_jobs(references)}
+    states = [jobs[reference.id].state for reference in references]
+    assert states == [State.SUCCEEDED] * 4 + [State.PENDING] * 2
+    assert [job.claims for job in jobs.values() if job.state is State.PENDING] == [0, 0]
+    assert sorted(stage.ended) == [0, 1, 2, 3]
+
+
+async def test_after_the_grace_period_jobs_are_cancelled_and_given_back_uncounted(
+    chancy, dsn, stage
+):
+    (reference,) = await push(chancy, dsn, 1)
+    async with Worker(chancy, grace_period=0.05):
+        await stage.until_begun(1)
+    job = await chancy.get_job(reference)
+    assert (job.state, job.claims, job.attempts, job.crashes) == (State.PENDING, 1, 0, 0)
+    assert stage.ended == []
+    assert stage.now == 0
+
+
+async def test_stopping_twice_skips_the_grace_period(chancy, dsn, stage):
+    (reference,) = await push(chancy, dsn, 1)
+    with anyio.fail_after(10):
+        async with Worker(chancy, grace_period=600) as worker:
+            await stage.until_begun(1)
+            worker.stop()
+            worker.stop()
+    assert (await chancy.get_job(reference)).state is State.PENDING
+
+
+async def test_cancelling_start_from_outside_stops_in_good_order(chancy, dsn, stage):
+    references = await push(chancy, dsn, 2)
+    worker = Worker(chancy)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.start)
+        await stage.until_begun(2)
+        tasks.cancel_scope.cancel()
+        stage.go.set()
+    assert sorted(stage.ended) == [0, 1]
+    jobs = await chancy.get_jobs(references)
+    assert [job.state for job in jobs] == [State.SUCCEEDED] * 2
+    assert await workers(dsn) == []
+
+
+async def workers(dsn: str) -> list[tuple]:
+    async with await connect(dsn) as conn:
+        return await (await conn.execute("SELECT id, dead FROM chancy_workers")).fetchall()
+
+
+async def test_the_error_of_the_block_is_the_error_that_is_seen(chancy):
+    with pytest.raises(KeyError, match="mine"):
+        async with Worker(chancy):
+            raise KeyError("mine")
+
+
+@job(name="life.sulk", queue="q")
+async def sulk(stage: str) -> None:
+    try:
+        await stages[stage].play(0)
+    except BaseException as exc:
+        raise RuntimeError("not like this") from exc
+
+
+async def test_an_error_that_our_cancelling_caused_is_not_the_jobs_own(chancy, dsn, stage):
+    reference = await chancy.push(sulk.bind(stage=dsn))
+    async with Worker(chancy, grace_period=0.05):
+        await stage.until_begun(1)
+    job = await chancy.get_job(reference)
+    assert (job.state, job.attempts, job.errors) == (State.PENDING, 0, ())
+    limited = sulk.bind(stage=dsn).options(limits=[Limit(Limit.Type.TIME, 0.05)])
+    async with Worker(chancy):
+        done = await chancy.wait_for_job(await chancy.push(limited), timeout=10)
+        stage.go.set()
+    assert [error.kind for error in done.errors] == ["timeout"]
