@@ -73,7 +73,7 @@ async def test_a_thousand_cancellations(
     driver_dsn: str, app: str, sessions: Callable[[], list[int]], kind: str
 ) -> None:
     operation, instants = operations.ALL[kind], Instants()
-    base, closed = descriptors(), 0
+    base, closed, before = descriptors(), 0, anyio.get_running_tasks()
 
     async def one() -> None:
         nonlocal closed
@@ -92,13 +92,14 @@ async def test_a_thousand_cancellations(
     assert closed < TIMES // 50, "connections are thrown away instead of being saved"
     await gone(sessions)
     assert descriptors() <= base + 8  # the loop's own
+    assert {task.id for task in anyio.get_running_tasks()} == {task.id for task in before}
 
 
 @pytest.mark.slow
 async def test_a_thousand_cancelled_connects(
     driver_dsn: str, app: str, sessions: Callable[[], list[int]]
 ) -> None:
-    base, instants = descriptors(), Instants()
+    base, instants, before = descriptors(), Instants(), anyio.get_running_tasks()
 
     async def one() -> None:
         while instants.interrupted < TIMES:
@@ -115,6 +116,7 @@ async def test_a_thousand_cancelled_connects(
             tasks.start_soon(one)
     await gone(sessions)
     assert descriptors() <= base + 8
+    assert {task.id for task in anyio.get_running_tasks()} == {task.id for task in before}
 
 
 @pytest.mark.parametrize("kind", operations.ALL)
