@@ -98,8 +98,14 @@ class Heartbeat:
                 self._once()
             except psycopg.Error as exc:
                 log.warning("worker %s could not renew its lease: %s", self._name, exc)
-                self._gapless_since = None
-                self._close()
+                self._interrupted()
+            except Exception:  # a defect of ours must not end the thread, and with it the lease
+                log.exception("worker %s could not renew its lease", self._name)
+                self._interrupted()
+
+    def _interrupted(self) -> None:
+        self._gapless_since = None
+        self._close()
 
     def _once(self) -> None:
         """Renew, and if our own renewals have been without a gap for a whole lease, rescue."""

@@ -57,55 +57,46 @@ def limits_text(given: Iterable[Limit]) -> str | None:
     return json.dumps(kinds) if kinds else None
 
 
+def _sound(row: Row) -> dict[str, Any]:
+    """Read those columns whose types in the database leave no room for nonsense."""
+    return {
+        "func": row[2],
+        "id": row[0],
+        "queue": row[1],
+        "state": State(row[6]),
+        "priority": row[7],
+        "max_attempts": row[8],
+        "attempts": row[9],
+        "claims": row[10],
+        "crashes": row[11],
+        "unique_key": row[12],
+        "worker": row[13],
+        "lease_id": row[14],
+        "created_at": row[15],
+        "scheduled_at": row[16],
+        "started_at": row[17],
+    }
+
+
 def _job(row: Row, finished_at: Any = None, result: str | None = None) -> QueuedJob:
     """Read the nineteen columns that a claim and a look-up have in common."""
     return QueuedJob(
-        row[2],
-        id=row[0],
-        queue=row[1],
+        **_sound(row),
         kwargs=codec.as_object(row[3]),
         meta=codec.as_object(row[4]),
         limits=limits(row[5]),
-        state=State(row[6]),
-        priority=row[7],
-        max_attempts=row[8],
-        attempts=row[9],
-        claims=row[10],
-        crashes=row[11],
-        unique_key=row[12],
-        worker=row[13],
-        lease_id=row[14],
-        created_at=row[15],
-        scheduled_at=row[16],
-        started_at=row[17],
         errors=failures(row[18]),
         finished_at=finished_at,
         returned=None if result is None else codec.decode(result),
     )
 
 
-def _damaged(row: Row, exc: Exception, **known: Any) -> QueuedJob:
+def _damaged(row: Row, exc: Exception, finished_at: Any = None) -> QueuedJob:
     """Read as much of a row as can be relied on: somebody wrote nonsense into the rest."""
     failure = Failure(
         attempt=0, kind="unreadable", type=type(exc).__name__, message=f"its row: {codec.said(exc)}"
     )
-    return QueuedJob(
-        row[2],
-        id=row[0],
-        queue=row[1],
-        state=State(row[6]),
-        priority=row[7],
-        max_attempts=row[8],
-        attempts=row[9],
-        claims=row[10],
-        crashes=row[11],
-        unique_key=row[12],
-        worker=row[13],
-        lease_id=row[14],
-        created_at=row[15],
-        errors=(failure,),
-        **known,
-    )
+    return QueuedJob(**_sound(row), errors=(failure,), finished_at=finished_at)
 
 
 def _claimed(row: Row) -> Claimed:

@@ -1,5 +1,6 @@
 """Who is alive, and who owns a job."""
 
+import threading
 from uuid import uuid4
 
 import anyio
@@ -31,6 +32,22 @@ async def block() -> None:
     import time
 
     time.sleep(2.0)
+
+
+async def test_an_unexpected_error_does_not_end_the_renewals(chancy, dsn, stage, monkeypatch):
+    monkeypatch.setattr(heartbeat, "INTERVAL", 0.05)
+    renew, failed, renewed = heartbeat.statements.renew, threading.Event(), threading.Event()
+
+    def defective(*args):
+        if not failed.is_set():
+            failed.set()
+            raise RuntimeError("a defect")
+        renewed.set()
+        return renew(*args)
+
+    monkeypatch.setattr(heartbeat.statements, "renew", defective)
+    async with Worker(chancy):
+        assert await anyio.to_thread.run_sync(renewed.wait, 5)
 
 
 async def test_a_worker_that_was_declared_dead_lets_go_and_begins_anew(
