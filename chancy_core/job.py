@@ -136,6 +136,12 @@ class Job:
     unique_key: str | None = None
     #: Whatever travels with the job: for plugins, and for people.
     meta: Mapping[str, Any] = field(factory=dict)
+    #: Once begun, never again, whatever happens to its worker: then it is `lost`.
+    at_most_once: bool = False
+    #: End the attempt while its lease is still sure: before another worker could begin the next.
+    exclusive: bool = False
+    #: Whether what the function returns is stored.
+    keep_result: bool = True
 
     def __attrs_post_init__(self) -> None:
         _check_text(self, "func", 1000)
@@ -144,6 +150,14 @@ class Job:
             _check_text(self, "unique_key", 512)
         _check_integer(self, "priority", -32_768)
         _check_integer(self, "max_attempts", 1)
+        for name in ("at_most_once", "exclusive", "keep_result"):
+            given = getattr(self, name)
+            _require(isinstance(given, bool), f"job {self.func!r}: {name} is a bool, not {given!r}")
+        _require(
+            not self.at_most_once or self.max_attempts == 1,
+            f"job {self.func!r}: at_most_once leaves no second attempt: max_attempts must be 1, "
+            f"not {self.max_attempts}",
+        )
         for name, given in (("kwargs", self.kwargs), ("meta", self.meta)):
             if not isinstance(given, Mapping):
                 raise InvalidJob(f"job {self.func!r}: {name} must be a mapping, not {type(given)}")
@@ -191,6 +205,8 @@ class QueuedJob(Job):
     #: Who holds it, and by which lease: an outcome counts only with the lease that is current.
     worker: UUID | None = None
     lease_id: UUID | None = None
+    #: Whether somebody asked for the running attempt to be ended.
+    cancelling: bool = False
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
