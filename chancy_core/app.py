@@ -2,10 +2,10 @@
 
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from uuid import UUID
 
 import anyio
@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from chancy_core import discovery
 from chancy_core.errors import ChancyError, InvalidJob, JobNotFound
+from chancy_core.hint import Hint
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names
@@ -21,7 +22,10 @@ from chancy_core.store import statements
 if TYPE_CHECKING:
     from chancy_core.migrate import Migrator
     from chancy_core.notify import Notifier
+    from chancy_core.store.requests import Request
     from chancy_core.store.store import Store
+
+T = TypeVar("T")
 
 log = logging.getLogger("chancy.app")
 
@@ -154,16 +158,23 @@ class Chancy:
         async with self.store.pool.connection() as conn:
             await self._migrator().check(conn)
 
-    async def declare(self, queue: Queue, *, upsert: bool = False) -> Queue:
+    async def _ask(self, request: "Request[T]") -> "T":
+        return await self.store.ask(request, self.hint)
+
+    async def declare(self, queue: Queue, *, upsert: bool = False, check: bool = True) -> Queue:
         """Store a queue's settings, and return what is stored.
 
-        A queue that exists keeps its settings unless *upsert*. Raises `UnknownName` if no
-        installed package offers its executor.
+        A queue that exists keeps its settings unless *upsert*; its `state` and `resume_at` change
+        only if a state is given. Raises `UnknownName` if no installed package offers its executor,
+        and `InvalidValue` if its options do not fit; without *check* it is stored all the same, and
+        workers without that executor leave the queue alone, loudly.
         """
-        discovery.load("chancy.executors", queue.executor)
-        stored = await self.store.run(statements.declare(self.names, queue, upsert=upsert))
-        self.hint("declared", [queue.name])
-        return stored
+        from chancy_core.installed import find_executor
+        from chancy_core.store import requests
+
+        if check:
+            find_executor(queue)
+        return await self._ask(requests.declare(self.names, queue, upsert=upsert))
 
     async def push(self, job: Job) -> Reference:
         """Store a job, to be run by a worker that runs its queue.
@@ -175,6 +186,8 @@ class Chancy:
 
     async def push_many(self, jobs: Iterable[Job]) -> list[Reference]:
         """Store jobs, a thousand in one transaction, and return their references in this order."""
+        from chancy_core.store import requests
+
         jobs = list(jobs)
         for job in jobs:
             if not isinstance(job, Job):
@@ -182,42 +195,18 @@ class Chancy:
         references: list[Reference] = []
         for start in range(0, len(jobs), BATCH):
             batch = jobs[start : start + BATCH]
-            references += await self._push(batch)
-            later = {job.queue for job in batch if job.scheduled_at is not None}
-            self.hint("pushed", {job.queue for job in batch if job.scheduled_at is None})
-            self.hint("scheduled", later)
+            references += await self._ask(requests.push(self.names, batch, requests.store_surely))
         return references
 
-    async def _push(self, batch: Sequence[Job]) -> list[Reference]:
-        from chancy_core.identity import new_id
-
-        jobs = {new_id(): job for job in batch}
-        references: dict[UUID, Reference] = {}
-        rest = jobs
-        while rest:
-            stored = await self.store.push(rest)
-            references |= {id_: Reference(id_) for id_ in stored}
-            rest = {id_: job for id_, job in rest.items() if id_ not in stored}
-            keys = [job.unique_key for job in rest.values() if job.unique_key is not None]
-            if keys:
-                held = await self.store.run(statements.holders(self.names, keys))
-                for id_, job in rest.items():
-                    if job.unique_key in held:
-                        references[id_] = Reference(held[job.unique_key], new=False)
-            # Whoever held a key may have finished meanwhile: those jobs are pushed once more.
-            rest = {id_: job for id_, job in rest.items() if id_ not in references}
-        return [references[id_] for id_ in jobs]
-
-    def hint(self, kind: str, queues: Iterable[str]) -> None:
-        """Tell workers that these queues have jobs (`pushed`, `scheduled`) or are new (`declared`).
+    def hint(self, hint: Hint) -> None:
+        """Tell workers, or those who wait for a job, that something has happened.
 
         A hint only: it may be lost, and is sent soon, not at once.
         """
         if self.notifications and self._notifier is not None:
-            for queue in queues:
-                self._notifier.send(f"{kind}:{queue}")
+            self._notifier.send(hint)
 
-    async def get_queues(self) -> list[Queue]:
+    async def get_all_queues(self) -> list[Queue]:
         """Return all queues, by name."""
         return await self.store.run(statements.queues(self.names))
 

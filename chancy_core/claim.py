@@ -12,11 +12,11 @@ from uuid import UUID
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.lowlevel import current_token
 
-from chancy_core import codec, discovery, registry, tags
+from chancy_core import hint, tags
 from chancy_core.errors import ChancyError
-from chancy_core.executor import Executor, ExecutorHost
+from chancy_core.hint import Hint
+from chancy_core.installed import open_executor
 from chancy_core.job import State
 from chancy_core.postgres import Listener, Reconnected
 from chancy_core.queue import Queue
@@ -35,24 +35,6 @@ LOOK_AROUND = 5.0
 CLAIM = 10.0
 #: Seconds between two calls of `ensure_partitions`.
 PARTITIONS = 6 * 3600.0
-
-
-def open_executor(queue: Queue) -> Executor:
-    """Make the executor that a queue names, with the options that it gives.
-
-    Raises `OfferError` if it is not installed, `InvalidValue` if its options do not fit.
-    """
-    made: type[Executor] = discovery.load("chancy.executors", queue.executor)
-    options = codec.structured(
-        f"queue {queue.name!r}: executor_options", queue.executor_options, made.Options
-    )
-    concurrency = queue.concurrency or made.default_concurrency
-    return made(options, concurrency, ExecutorHost(registry.sources(), backend_name()))
-
-
-def backend_name() -> str:
-    """Return the kind of event loop that runs here, as `anyio.run` names it."""
-    return current_token().backend_class.__module__.rpartition("._")[2]
 
 
 class Claimer:
@@ -189,12 +171,12 @@ class Claimer:
                     self._due.set()
                     self._look.set()
                     continue
-                kind, _, queue = event.payload.partition(":")
-                if kind == "pushed":
-                    self._feed([queue])
-                elif kind == "scheduled":
+                told = Hint.read(event.payload)
+                if told.name == hint.PUSHED:
+                    self._feed([told.subject])
+                elif told.name == hint.SCHEDULED:
                     self._due.set()
-                elif kind == "declared":
+                elif told.name == hint.DECLARED:
                     self._look.set()
 
     async def look_around(self, tasks: TaskGroup) -> None:
@@ -203,7 +185,9 @@ class Claimer:
         while True:
             self._look = anyio.Event()
             try:
-                for queue in await self._store.run(statements.queues(self._store.names)):
+                for queue in (
+                    await self._store.run(statements.all_queues(self._store.names))
+                ).sound:
                     if queue.name not in self.lanes and tags.matches(queue.tags, self._tags):
                         self._open(queue, tasks)
                 tries = 0

@@ -16,6 +16,8 @@
     ├── MigrationError
     │   └── MigrationsNeeded            the database is older, or too new, for this code
     ├── JobNotFound (LookupError)
+    ├── QueueNotFound (LookupError)
+    ├── LeaseLost                       the job is not (any more) the caller's to settle
     ├── JobFailed                       the job that you waited for did not succeed
     └── ExecutionError                  how an attempt may end without the job's own doing
         ├── UnknownFunction             this worker's code has not registered the function
@@ -93,6 +95,14 @@ class MigrationsNeeded(MigrationError):
 
 class JobNotFound(ChancyError, LookupError):
     """No job, live or finished, has this identifier."""
+
+
+class QueueNotFound(ChancyError, LookupError):
+    """No queue has this name."""
+
+
+class LeaseLost(ChancyError):
+    """The job is not running under this lease (any more): somebody else may be running it."""
 
 
 class JobFailed(ChancyError):

@@ -134,7 +134,7 @@ class Heartbeat:
             taken = self._run(statements.rescue(self._names, CRASH_LIMIT))
         if dead:
             log.warning("declared dead: workers %s", ", ".join(map(str, dead)))
-        for job, state in taken.items():
+        for job, (_, state) in taken.items():
             log.warning("job %s: its worker died; now %s", job, state)
 
     def _run(self, statement: Statement[T]) -> T:

@@ -12,8 +12,10 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskStatus
 
+from chancy_core import hint
 from chancy_core.claim import Claimer
 from chancy_core.heartbeat import Heartbeat
+from chancy_core.hint import Hint
 from chancy_core.job import State
 from chancy_core.postgres import Listener
 from chancy_core.settle import Settler
@@ -65,9 +67,9 @@ async def _feed(
 
     def requeued(settled: Sequence[Settlement]) -> None:
         claimer.requeued(settled)
-        for kind in ("pushed", "scheduled"):
-            state = State.PENDING if kind == "pushed" else State.SCHEDULED
-            chancy.hint(kind, {s.job.queue for s in settled if s.verdict.state is state})
+        for name, state in ((hint.PUSHED, State.PENDING), (hint.SCHEDULED, State.SCHEDULED)):
+            for queue in {s.job.queue for s in settled if s.verdict.state is state}:
+                chancy.hint(Hint(name, queue))
 
     settler.requeued = requeued
     async with anyio.create_task_group() as lanes:

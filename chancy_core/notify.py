@@ -11,6 +11,7 @@ from typing import Self
 
 import anyio
 
+from chancy_core.hint import Hint
 from chancy_core.store import statements
 from chancy_core.store.store import TRANSIENT, Store
 
@@ -27,7 +28,7 @@ class Notifier:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._hints: dict[str, None] = {}
+        self._hints: dict[Hint, None] = {}
         self._more = anyio.Event()
         self._tasks = anyio.create_task_group()
 
@@ -52,7 +53,7 @@ class Notifier:
             with anyio.move_on_after(LAST, shield=True):
                 await self._send()
 
-    def send(self, hint: str) -> None:
+    def send(self, hint: Hint) -> None:
         """Send a hint soon. Never blocks and never fails."""
         self._hints[hint] = None
         self._more.set()

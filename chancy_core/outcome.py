@@ -36,6 +36,8 @@ class Outcome:
     kind: Kind
     result: str | None = None
     failure: Failure | None = None
+    #: What the job's meta has become, as JSON; None if it is as it was.
+    meta: str | None = None
 
 
 @frozen

@@ -1,7 +1,10 @@
 """What a queue is: a global row of settings that every worker sees."""
 
+import enum
+import math
 import re
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -11,6 +14,22 @@ from chancy_core.errors import InvalidQueue, InvalidValue
 from chancy_core.tags import check_pattern
 
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
+
+
+class QueueState(enum.StrEnum):
+    """Whether workers claim the jobs of a queue. What runs already is never interrupted."""
+
+    ACTIVE = "active"
+    PAUSED = "paused"
+
+
+def _state(state: str | None) -> QueueState | None:
+    try:
+        return None if state is None else QueueState(state)
+    except ValueError as exc:
+        raise InvalidQueue(
+            f"a queue's state is Queue.State.ACTIVE or PAUSED, not {state!r}"
+        ) from exc
 
 
 def _patterns(tags: Iterable[str]) -> frozenset[str]:
@@ -39,14 +58,26 @@ class Queue:
     Raises `InvalidQueue` when a setting makes no sense.
     """
 
+    State = QueueState
+
     name: str
     concurrency: int | None = field(default=None, kw_only=True)
     tags: frozenset[str] = field(default=frozenset({".*"}), converter=_patterns, kw_only=True)
+    #: None leaves it as it is; a new queue is active.
+    state: QueueState | None = field(default=None, converter=_state, kw_only=True)
     #: The name of an installed executor (entry-point group `chancy.executors`).
     executor: str = field(default="process", kw_only=True)
     executor_options: Mapping[str, Any] = field(factory=dict, kw_only=True)
     #: Seconds after which a worker looks for jobs even if nothing woke it.
     polling_interval: float = field(default=5, kw_only=True)
+    #: At most so many jobs are begun in any `rate_limit_window` seconds, by all workers together,
+    #: and at most `rate_limit_burst` more.
+    rate_limit: int | None = field(default=None, kw_only=True)
+    rate_limit_window: float | None = field(default=None, kw_only=True)
+    #: When a paused queue becomes active by itself; an aware datetime.
+    resume_at: datetime | None = field(default=None, kw_only=True)
+    #: Look for jobs after each that ends, even if the queue had run dry.
+    eager_polling: bool = field(default=False, kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
@@ -68,6 +99,44 @@ class Queue:
         for pattern in self.tags:
             check_pattern(pattern, self.name)
         _require(
+            isinstance(self.eager_polling, bool),
+            f"{who}: eager_polling is a bool, not {self.eager_polling!r}",
+        )
+        self._check_rate_limit(who)
+        self._check_resume_at(who)
+        self._check_options(who)
+
+    def _check_rate_limit(self, who: str) -> None:
+        limit, window = self.rate_limit, self.rate_limit_window
+        _require(
+            (limit is None) == (window is None),
+            f"{who}: rate_limit and rate_limit_window go together: so many jobs in so many seconds",
+        )
+        _require(
+            limit is None or _is_number(limit, int, 1, 1_000_000),
+            f"{who}: rate_limit must be 1 to 1,000,000 jobs, not {limit!r}",
+        )
+        _require(
+            window is None or _is_number(window, int | float, 0.01, 31 * 86_400),
+            f"{who}: rate_limit_window must be 0.01 seconds to 31 days, not {window!r}",
+        )
+
+    def _check_resume_at(self, who: str) -> None:
+        due = self.resume_at
+        if due is None:
+            return
+        _require(
+            isinstance(due, datetime) and due.utcoffset() is not None,
+            f"{who}: resume_at has no time zone; use datetime.now(UTC) or an aware one",
+        )
+        _require(1 < due.year < 9999, f"{who}: resume_at must be in the years 2 to 9998")
+        _require(
+            self.state is QueueState.PAUSED,
+            f"{who}: resume_at is for a paused queue: state must be Queue.State.PAUSED",
+        )
+
+    def _check_options(self, who: str) -> None:
+        _require(
             isinstance(self.executor_options, Mapping),
             f"{who}: executor_options must be a mapping, not {self.executor_options!r}",
         )
@@ -75,6 +144,11 @@ class Queue:
             encode(self.executor_options, f"{who}: executor_options")
         except InvalidValue as exc:
             raise InvalidQueue(str(exc)) from exc
+
+    @property
+    def rate_limit_burst(self) -> int:
+        """How many jobs may be begun at once after a pause: a tenth of the limit, at least one."""
+        return math.ceil((self.rate_limit or 0) / 10)
 
     def options(self, **changes: Any) -> "Queue":
         """Return this queue with other settings, such as `concurrency=20`."""

@@ -61,6 +61,11 @@ class Names:
         """The channel on which workers of this installation are woken."""
         return f"{self.schema}.{self.prefix}"  # PostgreSQL takes 63 bytes: this has 61 at most
 
+    @property
+    def answers(self) -> str:
+        """The channel on which those who wait for jobs are told that these have ended."""
+        return f"{self.channel}!"
+
 
 @cache
 def load(name: str) -> str:

@@ -4,5 +4,6 @@ DROP FUNCTION {ensure_partitions}(integer);
 DROP TABLE {history};
 DROP TABLE {jobs};
 DROP TABLE {workers};
+DROP TABLE {rates};
 DROP TABLE {queues};
 DROP FUNCTION {now}();

@@ -13,9 +13,23 @@ CREATE TABLE {queues} (
     executor         text NOT NULL,
     executor_options jsonb NOT NULL,
     polling_interval double precision NOT NULL CHECK (polling_interval > 0),
+    state            text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'paused')),
+    resume_at        timestamptz CHECK (resume_at BETWEEN '0001-12-31Z' AND '9999-01-02Z'),
+    rate_limit       integer CHECK (rate_limit > 0),
+    rate_limit_window double precision CHECK (rate_limit_window > 0 AND rate_limit_window < 'inf'),
+    eager_polling    boolean NOT NULL DEFAULT false,
     created_at       timestamptz NOT NULL DEFAULT {now}(),
     updated_at       timestamptz NOT NULL DEFAULT {now}()
 );
+
+-- When the next job of a queue with a rate limit may be begun, if no burst were allowed ("theoretical
+-- arrival time" of the generic cell rate algorithm, ITU-T I.371). Locked before such a claim.
+CREATE TABLE {rates} (
+    queue             text PRIMARY KEY,
+    tat               timestamptz NOT NULL,
+    rate_limit        integer NOT NULL,
+    rate_limit_window double precision NOT NULL
+) WITH (fillfactor = 50);
 
 -- A worker's row is its lease on all the jobs it holds: renewing it is one HOT update.
 CREATE TABLE {workers} (
@@ -24,8 +38,9 @@ CREATE TABLE {workers} (
     hostname   text NOT NULL,
     pid        integer NOT NULL,
     tags       text[] NOT NULL,
-    started_at timestamptz NOT NULL DEFAULT {now}(),
-    expires_at timestamptz NOT NULL,
+    started_at timestamptz NOT NULL DEFAULT {now}()
+        CHECK (started_at BETWEEN '0001-12-31Z' AND '9999-01-02Z'),
+    expires_at timestamptz NOT NULL CHECK (expires_at BETWEEN '0001-12-31Z' AND '9999-01-02Z'),
     dead       boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50);
 
@@ -41,12 +56,17 @@ CREATE TABLE {jobs} (
     state        text NOT NULL CHECK (state IN ('scheduled', 'pending', 'running')),
     priority     smallint NOT NULL,
     max_attempts smallint NOT NULL CHECK (max_attempts > 0),
-    attempts     integer NOT NULL DEFAULT 0,
-    claims       integer NOT NULL DEFAULT 0,
-    crashes      integer NOT NULL DEFAULT 0,
+    -- Bounded, so that adding one can never fail.
+    attempts     integer NOT NULL DEFAULT 0 CHECK (attempts BETWEEN 0 AND 1000000000),
+    claims       integer NOT NULL DEFAULT 0 CHECK (claims BETWEEN 0 AND 1000000000),
+    crashes      integer NOT NULL DEFAULT 0 CHECK (crashes BETWEEN 0 AND 1000000000),
     unique_key   text CHECK (octet_length(unique_key) BETWEEN 1 AND 512),
+    at_most_once boolean NOT NULL DEFAULT false,
+    exclusive    boolean NOT NULL DEFAULT false,
+    keep_result  boolean NOT NULL DEFAULT true,
     worker       uuid,
     lease_id     uuid,
+    cancelling   boolean NOT NULL DEFAULT false,
     created_at   timestamptz NOT NULL DEFAULT {now}(),
     scheduled_at timestamptz NOT NULL DEFAULT {now}(),
     started_at   timestamptz,
@@ -54,7 +74,8 @@ CREATE TABLE {jobs} (
     CHECK ((state = 'running') = (lease_id IS NOT NULL AND worker IS NOT NULL)),
     -- What a Python program can read back, in any time zone.
     CHECK (created_at BETWEEN '0001-12-31Z' AND '9999-01-02Z'),
-    CHECK (scheduled_at BETWEEN '0001-12-31Z' AND '9999-01-02Z')
+    CHECK (scheduled_at BETWEEN '0001-12-31Z' AND '9999-01-02Z'),
+    CHECK (started_at BETWEEN '0001-12-31Z' AND '9999-01-02Z')
 ) WITH (
     fillfactor = 70,
     autovacuum_vacuum_scale_factor = 0,
@@ -64,7 +85,9 @@ CREATE TABLE {jobs} (
     autovacuum_analyze_threshold = 50000
 );
 
-CREATE INDEX ON {jobs} (queue, priority DESC, seq) WHERE state = 'pending';
+CREATE INDEX ON {jobs} (queue, priority DESC, seq) WHERE state = 'pending' AND crashes = 0;
+-- Suspects: jobs whose worker died. A worker holds one of them at a time.
+CREATE INDEX ON {jobs} (queue, priority DESC, seq) WHERE state = 'pending' AND crashes > 0;
 CREATE INDEX ON {jobs} (scheduled_at) WHERE state = 'scheduled';
 CREATE INDEX ON {jobs} (worker) WHERE state = 'running';
 CREATE UNIQUE INDEX ON {jobs} (unique_key) WHERE unique_key IS NOT NULL;
@@ -84,6 +107,9 @@ CREATE TABLE {history} (
     claims       integer NOT NULL,
     crashes      integer NOT NULL,
     unique_key   text,
+    at_most_once boolean NOT NULL,
+    exclusive    boolean NOT NULL,
+    keep_result  boolean NOT NULL,
     worker       uuid,
     lease_id     uuid,
     created_at   timestamptz NOT NULL,
@@ -130,11 +156,12 @@ SELECT {ensure_partitions}(14);
 -- What plugins and people read: all jobs, live and finished. Columns are added, never taken away.
 CREATE VIEW {jobs_v1} AS
 SELECT id, queue, func, args, meta, limits, state, priority, max_attempts, attempts, claims,
-       crashes, unique_key, worker, lease_id, created_at, scheduled_at, started_at,
-       NULL::timestamptz AS finished_at, NULL::jsonb AS result, errors
+       crashes, unique_key, at_most_once, exclusive, keep_result, worker, lease_id, cancelling,
+       created_at, scheduled_at, started_at, NULL::timestamptz AS finished_at,
+       NULL::jsonb AS result, errors
   FROM {jobs}
 UNION ALL
 SELECT id, queue, func, args, meta, limits, state, priority, max_attempts, attempts, claims,
-       crashes, unique_key, worker, lease_id, created_at, scheduled_at, started_at,
-       finished_at, result, errors
+       crashes, unique_key, at_most_once, exclusive, keep_result, worker, lease_id, false,
+       created_at, scheduled_at, started_at, finished_at, result, errors
   FROM {history};

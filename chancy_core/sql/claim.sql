@@ -1,18 +1,40 @@
 -- Claim up to `free` due jobs of each queue for a worker, each under a fresh lease.
--- A worker that was declared dead, or has no row, gets none.
+-- A worker that was declared dead, or has no row, gets none; neither does a queue that is paused,
+-- gone, or under a rate limit (`limited` asks for those that are, behind their gate).
+-- A suspect (its worker died) goes first, but one alone, and none if `suspect` is false.
 -- No two workers get the same job: rows that another is claiming are passed over. The ids go
 -- through an array, so that no plan, whatever the statistics say, can claim more than asked.
-WITH due AS MATERIALIZED (
-    SELECT job.id
-      FROM unnest(%(queues)s::text[], %(free)s::int[]) AS want (queue, free)
+WITH want AS MATERIALIZED (
+    SELECT asked.queue, asked.free
+      FROM unnest(%(queues)s::text[], %(free)s::int[]) AS asked (queue, free)
+      JOIN {queues} AS q ON q.name = asked.queue
+     WHERE (q.state = 'active' OR q.resume_at <= {now}())
+       AND (q.rate_limit IS NOT NULL) = %(limited)s
+       AND EXISTS (SELECT FROM {workers} WHERE id = %(worker)s AND NOT dead)
+), suspect AS MATERIALIZED (
+    SELECT job.id, job.queue
+      FROM want
      CROSS JOIN LATERAL (
-        SELECT id FROM {jobs}
-         WHERE state = 'pending' AND queue = want.queue
+        SELECT id, queue FROM {jobs}
+         WHERE state = 'pending' AND crashes > 0 AND queue = want.queue
          ORDER BY priority DESC, seq
-         LIMIT want.free
+         LIMIT 1
            FOR UPDATE SKIP LOCKED
      ) AS job
-     WHERE EXISTS (SELECT FROM {workers} WHERE id = %(worker)s AND NOT dead)
+     WHERE %(suspect)s
+     LIMIT 1
+), due AS MATERIALIZED (
+    SELECT job.id
+      FROM want
+     CROSS JOIN LATERAL (
+        SELECT id FROM {jobs}
+         WHERE state = 'pending' AND crashes = 0 AND queue = want.queue
+         ORDER BY priority DESC, seq
+         LIMIT want.free - (SELECT count(*) FROM suspect WHERE suspect.queue = want.queue)
+           FOR UPDATE SKIP LOCKED
+     ) AS job
+     UNION ALL
+    SELECT id FROM suspect
 )
 UPDATE {jobs}
    SET state = 'running', worker = %(worker)s, lease_id = gen_random_uuid(),
@@ -20,5 +42,5 @@ UPDATE {jobs}
        started_at = greatest({now}(), created_at)  -- this transaction may have begun before the push
  WHERE id = ANY(ARRAY(SELECT id FROM due))
 RETURNING id, queue, func, args::text, meta::text, limits::text, state, priority, max_attempts,
-          attempts, claims, crashes, unique_key, worker, lease_id, created_at, scheduled_at,
-          started_at, errors::text, seq
+          attempts, claims, crashes, unique_key, at_most_once, exclusive, keep_result, worker,
+          lease_id, cancelling, created_at, scheduled_at, started_at, errors::text, seq

@@ -1,5 +1,33 @@
--- Give back every job that a stopping worker still holds, uncounted.
-UPDATE {jobs}
-   SET state = 'pending', worker = NULL, lease_id = NULL, started_at = NULL
- WHERE state = 'running' AND worker = %(worker)s
-RETURNING id
+-- Give back, uncounted, what a worker holds: all of it when it leaves, or those `leases` that it
+-- does not know. What may have `begun` and may be begun only once is lost; what somebody wanted
+-- cancelled is. Answers (id, queue, state).
+WITH held AS MATERIALIZED (
+    SELECT id FROM {jobs}
+     WHERE state = 'running' AND worker = %(worker)s
+       AND (%(leases)s::uuid[] IS NULL OR lease_id = ANY(%(leases)s::uuid[]))
+     ORDER BY id
+       FOR UPDATE
+), again AS (
+    UPDATE {jobs}
+       SET state = 'pending', worker = NULL, lease_id = NULL, started_at = NULL
+     WHERE id = ANY(ARRAY(SELECT id FROM held))
+       AND NOT (%(begun)s AND at_most_once) AND NOT cancelling
+    RETURNING id, queue
+), gone AS (
+    DELETE FROM {jobs}
+     WHERE id = ANY(ARRAY(SELECT id FROM held)) AND (%(begun)s AND at_most_once OR cancelling)
+    RETURNING *
+), ended AS (
+    INSERT INTO {history} (id, queue, func, args, meta, limits, state, priority, max_attempts,
+                           attempts, claims, crashes, unique_key, at_most_once, exclusive,
+                           keep_result, worker, lease_id, created_at, scheduled_at, started_at,
+                           finished_at, errors)
+    SELECT id, queue, func, args, meta, limits,
+           CASE WHEN %(begun)s AND at_most_once THEN 'lost' ELSE 'cancelled' END,
+           priority, max_attempts, attempts, claims, crashes, unique_key, at_most_once, exclusive,
+           keep_result, worker, lease_id, created_at, scheduled_at, started_at,
+           greatest({now}(), started_at), errors
+      FROM gone
+    RETURNING id, queue, state
+)
+SELECT id, queue, 'pending' FROM again UNION ALL SELECT id, queue, state FROM ended

@@ -1,5 +1,6 @@
--- Take back the jobs of workers that are dead or have no row: each is charged a crash, and
--- quarantined at the limit. Runs in the transaction of `bury`, after it. Answers (id, state).
+-- Take back the jobs of workers that are dead or have no row: each is charged a crash. Those at the
+-- limit are quarantined, those that may be begun only once are lost, those that somebody wanted
+-- cancelled are. Runs in the transaction of `bury`, after it. Answers (id, queue, state).
 WITH orphan AS MATERIALIZED (
     SELECT job.id FROM {jobs} AS job
      WHERE job.state = 'running'
@@ -11,20 +12,26 @@ WITH orphan AS MATERIALIZED (
     UPDATE {jobs}
        SET state = 'pending', crashes = crashes + 1,
            worker = NULL, lease_id = NULL, started_at = NULL
-     WHERE id = ANY(ARRAY(SELECT id FROM orphan)) AND crashes + 1 < %(crash_limit)s
-    RETURNING id
+     WHERE id = ANY(ARRAY(SELECT id FROM orphan))
+       AND crashes + 1 < %(crash_limit)s AND NOT at_most_once AND NOT cancelling
+    RETURNING id, queue
 ), gone AS (
     DELETE FROM {jobs}
-     WHERE id = ANY(ARRAY(SELECT id FROM orphan)) AND crashes + 1 >= %(crash_limit)s
+     WHERE id = ANY(ARRAY(SELECT id FROM orphan))
+       AND (crashes + 1 >= %(crash_limit)s OR at_most_once OR cancelling)
     RETURNING *
-), quarantined AS (
+), ended AS (
     INSERT INTO {history} (id, queue, func, args, meta, limits, state, priority, max_attempts,
-                           attempts, claims, crashes, unique_key, worker, lease_id, created_at,
-                           scheduled_at, started_at, finished_at, errors)
-    SELECT id, queue, func, args, meta, limits, 'quarantined', priority, max_attempts,
-           attempts, claims, crashes + 1, unique_key, worker, lease_id, created_at,
-           scheduled_at, started_at, {now}(), errors
+                           attempts, claims, crashes, unique_key, at_most_once, exclusive,
+                           keep_result, worker, lease_id, created_at, scheduled_at, started_at,
+                           finished_at, errors)
+    SELECT id, queue, func, args, meta, limits,
+           CASE WHEN at_most_once THEN 'lost' WHEN cancelling THEN 'cancelled'
+                ELSE 'quarantined' END,
+           priority, max_attempts, attempts, claims, crashes + 1, unique_key, at_most_once,
+           exclusive, keep_result, worker, lease_id, created_at, scheduled_at, started_at,
+           greatest({now}(), started_at), errors
       FROM gone
-    RETURNING id
+    RETURNING id, queue, state
 )
-SELECT id, 'pending' FROM again UNION ALL SELECT id, 'quarantined' FROM quarantined
+SELECT id, queue, 'pending' FROM again UNION ALL SELECT id, queue, state FROM ended

@@ -3,7 +3,9 @@
 import json
 import logging
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import attrs
 from attrs import frozen
@@ -70,22 +72,26 @@ def _sound(row: Row) -> dict[str, Any]:
         "claims": row[10],
         "crashes": row[11],
         "unique_key": row[12],
-        "worker": row[13],
-        "lease_id": row[14],
-        "created_at": row[15],
-        "scheduled_at": row[16],
-        "started_at": row[17],
+        "at_most_once": row[13],
+        "exclusive": row[14],
+        "keep_result": row[15],
+        "worker": row[16],
+        "lease_id": row[17],
+        "cancelling": row[18],
+        "created_at": row[19],
+        "scheduled_at": row[20],
+        "started_at": row[21],
     }
 
 
 def _job(row: Row, finished_at: Any = None, result: str | None = None) -> QueuedJob:
-    """Read the nineteen columns that a claim and a look-up have in common."""
+    """Read the twenty-three columns that a claim and a look-up have in common."""
     return QueuedJob(
         **_sound(row),
         kwargs=codec.as_object(row[3]),
         meta=codec.as_object(row[4]),
         limits=limits(row[5]),
-        errors=failures(row[18]),
+        errors=failures(row[22]),
         finished_at=finished_at,
         returned=None if result is None else codec.decode(result),
     )
@@ -101,10 +107,10 @@ def _damaged(row: Row, exc: Exception, finished_at: Any = None) -> QueuedJob:
 
 def _claimed(row: Row) -> Claimed:
     try:
-        return Claimed(_job(row), row[3], row[19])
+        return Claimed(_job(row), row[3], row[23])
     except _NONSENSE as exc:
         job = _damaged(row, exc)
-        return Claimed(job, row[3], row[19], job.errors[0])
+        return Claimed(job, row[3], row[23], job.errors[0])
 
 
 def claimed(rows: Sequence[Row]) -> list[Claimed]:
@@ -115,15 +121,15 @@ def claimed(rows: Sequence[Row]) -> list[Claimed]:
 
 
 def jobs(rows: Sequence[Row]) -> list[QueuedJob]:
-    """Read the rows of `jobs_by_id`."""
+    """Read the rows of `jobs_by_id` and `list_jobs`."""
     return [_found(row) for row in rows]
 
 
 def _found(row: Row) -> QueuedJob:
     try:
-        return _job(row, row[19], row[20])
+        return _job(row, row[23], row[24])
     except _NONSENSE as exc:
-        return _damaged(row, exc, finished_at=row[19])
+        return _damaged(row, exc, finished_at=row[23])
 
 
 def queue(row: Row) -> Queue:
@@ -135,15 +141,63 @@ def queue(row: Row) -> Queue:
         executor=row[3],
         executor_options=json.loads(row[4]),
         polling_interval=row[5],
+        state=row[6],
+        resume_at=row[7],
+        rate_limit=row[8],
+        rate_limit_window=row[9],
+        eager_polling=row[10],
     )
 
 
+@frozen
+class Queues:
+    """All queues, as they stand in the database."""
+
+    sound: list[Queue]
+    #: What is wrong with the others, by name.
+    unsound: dict[str, str]
+    #: Seconds until the next of the paused ones becomes active.
+    resumes_in: float | None
+
+    @classmethod
+    def read(cls, rows: Sequence[Row]) -> "Queues":
+        """Read rows of queues; one that makes no sense costs its own queue alone."""
+        sound, unsound = [], {}
+        for row in rows:
+            try:
+                sound.append(queue(row))
+            except InvalidQueue as exc:
+                unsound[row[0]] = str(exc)
+        soonest = min((row[11] for row in rows if (row[11] or 0) > 0), default=None)
+        return cls(sound, unsound, soonest)
+
+
 def queues(rows: Sequence[Row]) -> list[Queue]:
-    """Read rows of queues; one that makes no sense switches off its own queue alone, loudly."""
-    found = []
-    for row in rows:
-        try:
-            found.append(queue(row))
-        except InvalidQueue as exc:
-            log.error("left out: %s", exc)
-    return found
+    """Read rows of queues; one that makes no sense is left out, loudly."""
+    found = Queues.read(rows)
+    for problem in found.unsound.values():
+        log.error("left out: %s", problem)
+    return found.sound
+
+
+@frozen
+class WorkerInfo:
+    """The row of a worker's incarnation, which is its lease."""
+
+    id: UUID
+    name: str
+    hostname: str
+    pid: int
+    tags: frozenset[str]
+    started_at: datetime
+    expires_at: datetime
+    #: Whether the lease holds.
+    alive: bool
+
+
+def workers(rows: Sequence[Row]) -> list[WorkerInfo]:
+    """Read rows of workers."""
+    return [
+        WorkerInfo(row[0], row[1], row[2], row[3], frozenset(row[4]), row[5], row[6], row[7])
+        for row in rows
+    ]

@@ -1,7 +1,7 @@
 """Runs our statements, and knows what to do when a commit is in doubt or a value is refused."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -10,10 +10,13 @@ from attrs import evolve, frozen
 
 from chancy_core import codec
 from chancy_core.errors import DatabaseError
-from chancy_core.job import Failure, Job, State
+from chancy_core.hint import Hint
+from chancy_core.job import Failure, State
+from chancy_core.outcome import Verdict
 from chancy_core.postgres import Connection, Pool
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
+from chancy_core.store.requests import Request, carry_out
 from chancy_core.store.statements import Settlement
 
 T = TypeVar("T")
@@ -54,22 +57,9 @@ class Store:
         async with self.pool.connection() as conn:
             return await run_on(conn, statement)
 
-    async def push(self, jobs: Mapping[UUID, Job]) -> set[UUID]:
-        """Store *jobs*; answers the ids stored, without those whose unique key is held.
-
-        A push whose commit was cut is repeated, without those that had arrived after all.
-        """
-        try:
-            return await self.run(statements.push(self.names, jobs))
-        except psycopg.OperationalError:
-            arrived = await self.run(statements.stored(self.names, list(jobs)))
-            rest = {id_: job for id_, job in jobs.items() if id_ not in arrived}
-            if rest:
-                again = await self.run(statements.push(self.names, rest))
-                # The first try may have been committing still: the second waited for it then.
-                late = await self.run(statements.stored(self.names, list(rest)))
-                arrived |= again | late
-            return arrived
+    async def ask(self, request: Request[T], hint: Callable[[Hint], None]) -> T:
+        """Carry out a request, each of its statements a transaction of its own."""
+        return await carry_out(request, self.run, hint)
 
     async def settle(self, settled: Sequence[Settlement], *, again: bool = False) -> set[UUID]:
         """Write what became of attempts; answers the ids for which the outcomes counted.
@@ -87,7 +77,12 @@ class Store:
         if ended:
             counted |= await self._settle_some(ended)
         if rest:
-            counted |= await self._settle_some(rest)
+            requeued = await self._settle_some(rest)
+            # What did not go back was wanted cancelled, or its lease is lost.
+            cancelled = Verdict(State.CANCELLED, counted=False)
+            stopped = [evolve(s, verdict=cancelled) for s in rest if s.job.id not in requeued]
+            counted |= requeued
+            counted |= await self._settle_some(stopped) if stopped else set()
         return counted
 
     async def _settle_some(self, settled: Sequence[Settlement]) -> set[UUID]:

@@ -1,17 +1,17 @@
 """A `Store` on a test's own database, and what its tests do with it over and over."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 from uuid import UUID
 
-from chancy import Job, QueuedJob, State
+from chancy import Job, Queue, QueuedJob, State
 from chancy_core.identity import new_id
 from chancy_core.job import Failure
 from chancy_core.outcome import Kind, Outcome, Verdict
 from chancy_core.postgres import Pool
 from chancy_core.statement import Names
-from chancy_core.store import statements
+from chancy_core.store import requests, statements
 from chancy_core.store.rows import Claimed
 from chancy_core.store.statements import Settlement
 from chancy_core.store.store import Store
@@ -26,10 +26,15 @@ async def opened(dsn: str) -> AsyncIterator[Store]:
         yield Store(pool, NAMES)
 
 
+async def surely(store: Store, jobs: Mapping[UUID, Job]) -> set[UUID]:
+    """Store jobs as an application does; answers the ids stored."""
+    return await store.ask(requests.store_surely(NAMES, jobs), lambda _: None)
+
+
 async def push(store: Store, *jobs: Job) -> list[UUID]:
     """Push jobs, all of which must be new, and return their ids in this order."""
     asked = {new_id(): job for job in jobs}
-    assert await store.push(asked) == set(asked)
+    assert await surely(store, asked) == set(asked)
     return list(asked)
 
 
@@ -38,6 +43,7 @@ async def claim(
 ) -> list[Claimed]:
     """Claim as *worker*, which must be announced, or as one that is announced for it."""
     worker = worker or await announce(store)
+    await store.run(statements.declare(NAMES, Queue(queue), upsert=False))
     return await store.run(statements.claim(NAMES, worker, {queue: free}))
 
 

@@ -16,7 +16,7 @@ from chancy_core.identity import new_id
 from chancy_core.postgres import Connection
 from chancy_core.store import statements
 from chancy_core.store.store import Store
-from tests.postgres.stores import NAMES, announce, claim, ended, fetch, get, opened, push
+from tests.postgres.stores import NAMES, announce, claim, ended, fetch, get, opened, push, surely
 
 
 async def test_a_push_stores_all_that_was_asked_for(dsn: str) -> None:
@@ -45,7 +45,7 @@ async def test_a_push_stores_all_that_was_asked_for(dsn: str) -> None:
 async def test_what_cannot_be_stored_is_refused_before_anything_is_sent(dsn: str) -> None:
     async with opened(dsn) as store:
         with pytest.raises(InvalidValue, match=r"arguments of f\.a: .*NUL"):
-            await store.push({new_id(): Job("f"), new_id(): Job("f", kwargs={"a": "\0"})})
+            await surely(store, {new_id(): Job("f"), new_id(): Job("f", kwargs={"a": "\0"})})
         assert await fetch(store, "SELECT count(*) FROM {jobs}") == [(0,)]
 
 
@@ -53,10 +53,10 @@ async def test_a_unique_key_is_held_while_its_job_is_live(dsn: str) -> None:
     job = Job("f", unique_key="one")
     async with opened(dsn) as store:
         (first,) = await push(store, job)
-        assert await store.push({new_id(): job, new_id(): job}) == set()
+        assert await surely(store, {new_id(): job, new_id(): job}) == set()
         assert await store.run(statements.holders(NAMES, ["one", "two"])) == {"one": first}
         (running,) = await claim(store)
-        assert await store.push({new_id(): job}) == set()
+        assert await surely(store, {new_id(): job}) == set()
         await store.settle([ended(running.job)])
         await push(store, job)
 
@@ -88,7 +88,7 @@ async def test_a_push_whose_commit_was_cut_stores_each_job_once(dsn: str, done: 
     async with opened(dsn) as store:
         cut = Store(CutPool(store, done=done), NAMES)  # type: ignore[arg-type]
         asked = {new_id(): Job("f"), new_id(): Job("f", unique_key="k")}
-        assert await cut.push(asked) == set(asked)
+        assert await surely(cut, asked) == set(asked)
         assert await fetch(store, "SELECT count(*) FROM {jobs_v1}") == [(2,)]
 
 
@@ -96,11 +96,11 @@ async def test_a_push_in_doubt_knows_jobs_that_have_finished_meanwhile(dsn: str)
     async with opened(dsn) as store:
         asked = {new_id(): Job("f"), new_id(): Job("f")}
         finished, live = asked
-        assert await store.push({finished: asked[finished]}) == {finished}
+        assert await surely(store, {finished: asked[finished]}) == {finished}
         (running,) = await claim(store)
         await store.settle([ended(running.job)])
         cut = Store(CutPool(store, done=False), NAMES)  # type: ignore[arg-type]
-        assert await cut.push(asked) == {finished, live}
+        assert await surely(cut, asked) == {finished, live}
         assert await fetch(store, "SELECT count(*) FROM {jobs_v1}") == [(2,)]
 
 
@@ -219,10 +219,10 @@ async def test_a_queue_keeps_its_settings_unless_told_otherwise(dsn: str) -> Non
     async with opened(dsn) as store:
         assert await store.run(statements.declare(NAMES, old, upsert=False)) == old
         assert await store.run(statements.declare(NAMES, new, upsert=False)) == old
-        assert await store.run(statements.queues(NAMES)) == [old]
+        assert await store.run(statements.queues(NAMES)) == [old.options(state="active")]
         assert await store.run(statements.declare(NAMES, new, upsert=True)) == new
         await store.run(statements.declare(NAMES, Queue("p"), upsert=False))
-        assert await store.run(statements.queues(NAMES)) == [Queue("p"), new]
+        assert await store.run(statements.queues(NAMES)) == [Queue("p", state="active"), new.options(state="active")]
 
 
 async def test_a_queue_that_makes_no_sense_is_left_out_alone(
@@ -233,7 +233,7 @@ async def test_a_queue_that_makes_no_sense_is_left_out_alone(
             await store.run(statements.declare(NAMES, Queue(name), upsert=False))
         await fetch(store, "UPDATE {queues} SET tags = ARRAY['('] WHERE name = 'bad'")
         with caplog.at_level(logging.ERROR):
-            assert await store.run(statements.queues(NAMES)) == [Queue("good")]
+            assert await store.run(statements.queues(NAMES)) == [Queue("good", state="active")]
         assert "'bad'" in caplog.text
         with pytest.raises(InvalidQueue, match="bad"):
             await store.run(statements.declare(NAMES, Queue("bad"), upsert=False))

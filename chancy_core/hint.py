@@ -1,0 +1,49 @@
+"""What is said between processes by NOTIFY: a hint, which may be lost, and nobody trusts.
+
+A payload is the hint's name, a colon, and whom or what it is about: `queue.pushed:mail`.
+"""
+
+from attrs import frozen
+
+#: There are jobs in a queue.
+PUSHED = "queue.pushed"
+#: There are jobs in a queue that become due later.
+SCHEDULED = "queue.scheduled"
+#: A queue's row was written.
+DECLARED = "queue.declared"
+PAUSED = "queue.paused"
+RESUMED = "queue.resumed"
+DELETED = "queue.deleted"
+#: A running job is wanted cancelled.
+CANCELLED = "job.cancelled"
+#: Somebody waits for a job to end, and would like to be told.
+AWAITED = "job.awaited"
+#: A job that somebody waits for has ended.
+FINISHED = "job.finished"
+
+#: Bytes that PostgreSQL takes as a payload, at most.
+LONGEST = 7999
+
+
+@frozen
+class Hint:
+    """One hint: *name* says what has happened, *subject* to which queue or job."""
+
+    name: str
+    subject: str
+
+    @property
+    def payload(self) -> str:
+        """The hint as NOTIFY carries it."""
+        return f"{self.name}:{self.subject}"
+
+    @property
+    def answers(self) -> bool:
+        """Whether it is for those who wait for jobs, and not for workers."""
+        return self.name == FINISHED
+
+    @classmethod
+    def read(cls, payload: str) -> "Hint":
+        """Read what NOTIFY carried, whoever sent it: any text is a hint, if of nothing known."""
+        name, _, subject = payload.partition(":")
+        return cls(name, subject)

@@ -1,0 +1,3 @@
+-- All workers that have a row: those alive, those whose lease has run out, those declared dead.
+SELECT id, name, hostname, pid, tags, started_at, expires_at, NOT dead AND expires_at >= {now}()
+  FROM {workers} ORDER BY started_at, id

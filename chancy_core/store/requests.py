@@ -1,0 +1,283 @@
+"""What applications ask of the store, step by step, wherever the steps are run.
+
+A request is a generator: it yields a `Statement` and is sent its answer, or yields a `Hint` that
+goes out once what was written is committed. Whoever has a connection can carry one out: our pool
+(`Store.ask`), a synchronous one, or a transaction of the caller's. So each thing that can be asked
+is written once.
+"""
+
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from chancy_core import codec, hint
+from chancy_core.errors import LeaseLost, QueueNotFound
+from chancy_core.filter import Answer, JobFilter, Page
+from chancy_core.hint import Hint
+from chancy_core.identity import new_id
+from chancy_core.job import Job, QueuedJob, Reference, State
+from chancy_core.queue import Queue
+from chancy_core.statement import Names, Statement
+from chancy_core.store import statements
+
+T = TypeVar("T")
+Request = Generator[Statement[Any] | Hint, Any, T]
+
+#: How many jobs one statement of a bulk call is about, at most.
+BATCH = 1000
+
+
+async def carry_out(
+    request: Request[T],
+    run: Callable[[Statement[Any]], Awaitable[Any]],
+    hint: Callable[[Hint], None],
+) -> T:
+    """Carry out a request; an error of a statement is raised inside of it."""
+    try:
+        step = next(request)
+        while True:
+            if isinstance(step, Hint):
+                hint(step)
+                step = next(request)
+                continue
+            try:
+                answer = await run(step)
+            except Exception as exc:  # noqa: BLE001 - the request knows what it means, or lets it out
+                step = request.throw(exc)
+            else:
+                step = request.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def carry_out_sync(
+    request: Request[T], run: Callable[[Statement[Any]], Any], hint: Callable[[Hint], None]
+) -> T:
+    """Carry out a request without an event loop."""
+    try:
+        step = next(request)
+        while True:
+            if isinstance(step, Hint):
+                hint(step)
+                step = next(request)
+                continue
+            try:
+                answer = run(step)
+            except Exception as exc:  # noqa: BLE001 - the request knows what it means, or lets it out
+                step = request.throw(exc)
+            else:
+                step = request.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def one(statement: Statement[T]) -> Request[T]:
+    """Ask a single statement."""
+    answer: T = yield statement
+    return answer
+
+
+# -- pushing ---------------------------------------------------------------------------------------
+
+#: Stores jobs under their ids, and answers which were stored.
+Storing = Callable[[Names, Mapping[UUID, Job]], Request[set[UUID]]]
+
+
+def push(
+    names: Names, batch: Sequence[Job], store: Storing | None = None
+) -> Request[list[Reference]]:
+    """Store jobs; answers their references in this order.
+
+    A job whose unique key a live job holds is not stored: that one is referred to. *store* is how
+    they are stored: by default in a transaction of the caller's, whose commit is the caller's.
+    """
+    jobs = {new_id(): job for job in batch}
+    references: dict[UUID, Reference] = {}
+    rest = jobs
+    while rest:
+        stored = yield from (store or _store_once)(names, rest)
+        references |= {id_: Reference(id_) for id_ in stored}
+        rest = {id_: job for id_, job in rest.items() if id_ not in stored}
+        keys = [job.unique_key for job in rest.values() if job.unique_key is not None]
+        if keys:
+            held = yield statements.holders(names, keys)
+            for id_, job in rest.items():
+                if job.unique_key in held:
+                    references[id_] = Reference(held[job.unique_key], new=False)
+        # Whoever held a key may have finished meanwhile: those jobs are pushed once more.
+        rest = {id_: job for id_, job in rest.items() if id_ not in references}
+    for name, due in ((hint.PUSHED, False), (hint.SCHEDULED, True)):
+        for queue in sorted({j.queue for j in batch if (j.scheduled_at is not None) is due}):
+            yield Hint(name, queue)
+    return [references[id_] for id_ in jobs]
+
+
+def _store_once(names: Names, jobs: Mapping[UUID, Job]) -> Request[set[UUID]]:
+    stored: set[UUID] = yield statements.push(names, jobs)
+    return stored
+
+
+def store_surely(names: Names, jobs: Mapping[UUID, Job]) -> Request[set[UUID]]:
+    """Store jobs in a transaction of their own; answers the ids stored.
+
+    If the connection is lost, it is not known whether the commit was: the push is repeated,
+    without those jobs that had arrived after all, be they live or finished by now.
+    """
+    from psycopg import OperationalError
+
+    try:
+        arrived: set[UUID] = yield statements.push(names, jobs)
+    except OperationalError:
+        arrived = yield statements.stored(names, list(jobs))
+        rest = {id_: job for id_, job in jobs.items() if id_ not in arrived}
+        if rest:
+            again = yield statements.push(names, rest)
+            # The first try may have been committing still: the second waited for it then.
+            late = yield statements.stored(names, list(rest))
+            arrived |= again | late
+    return arrived
+
+
+# -- jobs that are there ---------------------------------------------------------------------------
+
+
+def get_jobs(names: Names, ids: Sequence[UUID]) -> Request[list[QueuedJob]]:
+    """Find jobs by id, in no order."""
+    return (yield statements.jobs_by_id(names, ids)) if ids else []
+
+
+def list_jobs(names: Names, which: JobFilter, limit: int, before: UUID | None) -> Request[Page]:
+    """Read one page."""
+    jobs = yield statements.list_jobs(names, which, limit + 1, before)
+    more = len(jobs) > limit
+    return Page(jobs[:limit], jobs[limit - 1].id if more else None)
+
+
+def _batches(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[list[UUID]]]:
+    """Find the ids that are meant, in batches."""
+    if not isinstance(which, JobFilter):
+        ids = list(dict.fromkeys(which))
+        return [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
+    batches: list[list[UUID]] = []
+    before = None
+    while True:
+        jobs = yield statements.list_jobs(names, which, BATCH, before)
+        if not jobs:
+            return batches
+        batches.append([job.id for job in jobs])
+        before = jobs[-1].id
+
+
+def cancel(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answer]]:
+    """Cancel live jobs."""
+    answers: list[Answer] = []
+    for batch in (yield from _batches(names, which)):
+        done: dict[UUID, str] = {}
+        states: dict[UUID, State] = {}
+        rest = batch
+        while rest:
+            done |= yield statements.cancel(names, rest)
+            rest = [id_ for id_ in batch if id_ not in done]
+            states |= (yield statements.states(names, rest)) if rest else {}
+            # Who is live and in no answer was being claimed at that very moment.
+            rest = [id_ for id_ in rest if id_ in states and not states[id_].finished]
+        for id_, what in done.items():
+            yield Hint(hint.CANCELLED if what == "cancelling" else hint.FINISHED, str(id_))
+        answers += [_answer(id_, done.get(id_), states.get(id_)) for id_ in batch]
+    return answers
+
+
+def retry(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answer]]:
+    """Bring finished jobs back into their queues."""
+    answers: list[Answer] = []
+    queues: set[str] = set()
+    for batch in (yield from _batches(names, which)):
+        done = yield statements.retry(names, batch)
+        queues |= set(done.values())
+        states = yield statements.states(names, batch)
+        for id_ in batch:
+            if id_ in done:
+                answers.append(Answer(id_, True, "pending"))
+            elif id_ in states and states[id_].finished:
+                answers.append(Answer(id_, False, "a live job holds its unique key"))
+            else:
+                answers.append(_answer(id_, None, states.get(id_)))
+    for queue in sorted(queues):
+        yield Hint(hint.PUSHED, queue)
+    return answers
+
+
+def purge(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answer]]:
+    """Delete jobs that are not running."""
+    answers: list[Answer] = []
+    for batch in (yield from _batches(names, which)):
+        done: set[UUID] = yield statements.purge(names, batch)
+        rest = [id_ for id_ in batch if id_ not in done]
+        states = (yield statements.states(names, rest)) if rest else {}
+        answers += [
+            _answer(id_, "purged" if id_ in done else None, states.get(id_)) for id_ in batch
+        ]
+    return answers
+
+
+def _answer(id_: UUID, done: str | None, state: State | None) -> Answer:
+    if done is not None:
+        return Answer(id_, True, done)
+    return Answer(id_, False, "there is no such job" if state is None else f"it is {state}")
+
+
+def complete(names: Names, job: QueuedJob, result: Any) -> Request[None]:
+    """Settle a running job as succeeded."""
+    text = codec.encode(result, f"result of {job.func}")
+    if job.lease_id is None or not (yield statements.complete(names, job, text)):
+        raise LeaseLost(
+            f"job {job.id} ({job.func}) is not running under this lease (any more): "
+            "another attempt may be, so this transaction must not be committed"
+        )
+    yield Hint(hint.FINISHED, str(job.id))
+
+
+# -- queues ----------------------------------------------------------------------------------------
+
+
+def declare(names: Names, queue: Queue, *, upsert: bool) -> Request[Queue]:
+    """Store a queue's settings."""
+    stored: Queue = yield statements.declare(names, queue, upsert=upsert)
+    yield Hint(hint.DECLARED, queue.name)
+    return stored
+
+
+def get_queue(names: Names, name: str) -> Request[Queue]:
+    """Find a queue."""
+    found: list[Queue] = yield statements.queues(names, [name])
+    if not found:
+        raise _no_queue(name)
+    return found[0]
+
+
+def pause_queue(names: Names, name: str, resume_at: datetime | timedelta | None) -> Request[None]:
+    """Pause a queue."""
+    if not (yield statements.pause_queue(names, name, resume_at)):
+        raise _no_queue(name)
+    yield Hint(hint.PAUSED, name)
+
+
+def resume_queue(names: Names, name: str) -> Request[None]:
+    """Make a queue active."""
+    if not (yield statements.resume_queue(names, name)):
+        raise _no_queue(name)
+    yield Hint(hint.RESUMED, name)
+
+
+def delete_queue(names: Names, name: str, *, purge_jobs: bool) -> Request[int]:
+    """Delete a queue."""
+    purged: int | None = yield statements.delete_queue(names, name, purge=purge_jobs)
+    if purged is None:
+        raise _no_queue(name)
+    yield Hint(hint.DELETED, name)
+    return purged
+
+
+def _no_queue(name: str) -> QueueNotFound:
+    return QueueNotFound(f"no queue is named {name!r}; declare it first")

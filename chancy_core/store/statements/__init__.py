@@ -1,0 +1,37 @@
+"""Every statement of the core as a value: our columns on one side, values on the other."""
+
+from chancy_core.store.statements.asking import cancel as cancel
+from chancy_core.store.statements.asking import complete as complete
+from chancy_core.store.statements.asking import holders as holders
+from chancy_core.store.statements.asking import jobs_by_id as jobs_by_id
+from chancy_core.store.statements.asking import list_jobs as list_jobs
+from chancy_core.store.statements.asking import made_at as made_at
+from chancy_core.store.statements.asking import notify as notify
+from chancy_core.store.statements.asking import purge as purge
+from chancy_core.store.statements.asking import push as push
+from chancy_core.store.statements.asking import retry as retry
+from chancy_core.store.statements.asking import states as states
+from chancy_core.store.statements.asking import stored as stored
+from chancy_core.store.statements.queues import all_queues as all_queues
+from chancy_core.store.statements.queues import declare as declare
+from chancy_core.store.statements.queues import delete_queue as delete_queue
+from chancy_core.store.statements.queues import pause_queue as pause_queue
+from chancy_core.store.statements.queues import queues as queues
+from chancy_core.store.statements.queues import resume_queue as resume_queue
+from chancy_core.store.statements.workers import announce as announce
+from chancy_core.store.statements.workers import bury as bury
+from chancy_core.store.statements.workers import renew as renew
+from chancy_core.store.statements.workers import retire as retire
+from chancy_core.store.statements.workers import workers as workers
+from chancy_core.store.statements.working import Settlement as Settlement
+from chancy_core.store.statements.working import audit as audit
+from chancy_core.store.statements.working import claim as claim
+from chancy_core.store.statements.working import ensure_partitions as ensure_partitions
+from chancy_core.store.statements.working import finish as finish
+from chancy_core.store.statements.working import give_back as give_back
+from chancy_core.store.statements.working import promote as promote
+from chancy_core.store.statements.working import rate_charge as rate_charge
+from chancy_core.store.statements.working import rate_lock as rate_lock
+from chancy_core.store.statements.working import requeue as requeue
+from chancy_core.store.statements.working import rescue as rescue
+from chancy_core.store.statements.working import settled_before as settled_before

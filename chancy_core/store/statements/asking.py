@@ -1,0 +1,132 @@
+"""What applications ask about jobs."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from chancy_core import codec
+from chancy_core.filter import JobFilter
+from chancy_core.hint import Hint
+from chancy_core.job import Job, QueuedJob, State
+from chancy_core.statement import Names, Row, Statement, nothing
+from chancy_core.store import rows
+
+#: How far a producer's clock may be ahead of the database's without its jobs being overlooked.
+CLOCK_SLACK = timedelta(days=1)
+#: Above all ids: where the first page of a list begins.
+_LAST = UUID(int=(1 << 128) - 1)
+
+
+def ids_of(found: Sequence[Row]) -> set[UUID]:
+    """Read rows that begin with an id."""
+    return {row[0] for row in found}
+
+
+def made_at(ids: Iterable[UUID]) -> datetime:
+    """Return when the oldest of these UUIDv7s was made (RFC 9562: 48 bits of Unix milliseconds)."""
+    oldest = min((id_.int >> 80 for id_ in ids), default=0)
+    return datetime.fromtimestamp(min(oldest / 1000, 32_000_000_000), UTC) - CLOCK_SLACK
+
+
+def push(names: Names, jobs: Mapping[UUID, Job]) -> Statement[set[UUID]]:
+    """Store *jobs* under their ids; answers those stored.
+
+    Raises `InvalidValue` for what cannot be stored, before anything is sent.
+    """
+    values = list(jobs.values())
+    params = {
+        "id": list(jobs),
+        "queue": [job.queue for job in values],
+        "func": [job.func for job in values],
+        "args": [codec.encode(job.kwargs, f"arguments of {job.func}") for job in values],
+        "meta": [codec.encode(job.meta, f"meta of {job.func}") for job in values],
+        "limits": [rows.limits_text(job.limits) for job in values],
+        "priority": [job.priority for job in values],
+        "max_attempts": [job.max_attempts for job in values],
+        "unique_key": [job.unique_key for job in values],
+        "scheduled_at": [job.scheduled_at for job in values],
+        "at_most_once": [job.at_most_once for job in values],
+        "exclusive": [job.exclusive for job in values],
+        "keep_result": [job.keep_result for job in values],
+    }
+    return Statement.of("push", names, params, ids_of)
+
+
+def stored(names: Names, ids: Sequence[UUID]) -> Statement[set[UUID]]:
+    """Answer which of *ids* are live or in the history: for a push in doubt."""
+    return Statement.of("push_again", names, {"ids": list(ids), "since": made_at(ids)}, ids_of)
+
+
+def holders(names: Names, keys: Sequence[str]) -> Statement[dict[str, UUID]]:
+    """Answer which live job holds each unique key."""
+    return Statement.of(
+        "holders", names, {"keys": list(keys)}, lambda found: {r[0]: r[1] for r in found}
+    )
+
+
+def jobs_by_id(names: Names, ids: Sequence[UUID]) -> Statement[list[QueuedJob]]:
+    """Answer the jobs with these ids, live or finished, in no order."""
+    return Statement.of("jobs_by_id", names, {"ids": list(ids), "since": made_at(ids)}, rows.jobs)
+
+
+def list_jobs(
+    names: Names, which: JobFilter, limit: int, before: UUID | None
+) -> Statement[list[QueuedJob]]:
+    """Answer up to *limit* jobs that pass a filter, the newest first, from below *before* on."""
+    params = {
+        "queue": which.queue and list(which.queue),
+        "func": which.func and list(which.func),
+        "state": which.state and [state.value for state in which.state],
+        "unique_key": which.unique_key and list(which.unique_key),
+        "worker": which.worker,
+        "created_after": which.created_after,
+        "created_before": which.created_before,
+        "meta": None if which.meta is None else codec.encode(which.meta, "meta"),
+        "before": before or _LAST,
+        "limit": limit,
+    }
+    return Statement.of("list_jobs", names, params, rows.jobs)
+
+
+def states(names: Names, ids: Sequence[UUID]) -> Statement[dict[UUID, State]]:
+    """Answer where the jobs with these ids stand."""
+    params = {"ids": list(ids), "since": made_at(ids)}
+    return Statement.of(
+        "states", names, params, lambda found: {row[0]: State(row[1]) for row in found}
+    )
+
+
+def cancel(names: Names, ids: Sequence[UUID]) -> Statement[dict[UUID, str]]:
+    """Cancel live jobs; answers for each `cancelled`, or `cancelling` if its holder has to."""
+    return Statement.of(
+        "cancel", names, {"ids": list(ids)}, lambda found: {row[0]: row[1] for row in found}
+    )
+
+
+def retry(names: Names, ids: Sequence[UUID]) -> Statement[dict[UUID, str]]:
+    """Bring finished jobs back; answers the queues of those that could be."""
+    params = {"ids": list(ids), "since": made_at(ids)}
+    return Statement.of("retry", names, params, lambda found: {row[0]: row[1] for row in found})
+
+
+def purge(names: Names, ids: Sequence[UUID]) -> Statement[set[UUID]]:
+    """Delete jobs that are not running; answers which."""
+    return Statement.of("purge", names, {"ids": list(ids), "since": made_at(ids)}, ids_of)
+
+
+def complete(
+    names: Names, job: QueuedJob, result: str, meta: str | None = None
+) -> Statement[set[UUID]]:
+    """Settle a running job as succeeded; answers its id if its lease is current."""
+    params = {"id": job.id, "lease_id": job.lease_id, "result": result, "meta": meta}
+    return Statement.of("complete", names, params, ids_of)
+
+
+def notify(names: Names, hints: Iterable[Hint]) -> Statement[None]:
+    """Send hints to the workers of this installation, or to whoever waits for its jobs."""
+    hints = list(hints)
+    params = {
+        "channels": [names.answers if hint.answers else names.channel for hint in hints],
+        "payloads": [hint.payload for hint in hints],
+    }
+    return Statement.of("notify", names, params, nothing)

@@ -1,0 +1,50 @@
+"""The rows of workers, which are their leases."""
+
+from collections.abc import Iterable
+from uuid import UUID
+
+from chancy_core.statement import Names, Statement, nothing
+from chancy_core.store import rows
+from chancy_core.store.statements.asking import ids_of
+
+
+def announce(
+    names: Names,
+    worker: UUID,
+    *,
+    name: str,
+    hostname: str,
+    pid: int,
+    tags: Iterable[str],
+    lease: float,
+) -> Statement[None]:
+    """Begin a worker's incarnation, with a lease of *lease* seconds."""
+    params = {
+        "id": worker,
+        "name": name,
+        "hostname": hostname,
+        "pid": pid,
+        "tags": sorted(tags),
+        "lease": lease,
+    }
+    return Statement.of("announce", names, params, nothing)
+
+
+def renew(names: Names, worker: UUID, lease: float) -> Statement[bool]:
+    """Renew a worker's lease; answers False if it was declared dead."""
+    return Statement.of("renew", names, {"id": worker, "lease": lease}, bool)
+
+
+def retire(names: Names, worker: UUID) -> Statement[None]:
+    """Remove a worker's row."""
+    return Statement.of("retire", names, {"id": worker}, nothing)
+
+
+def bury(names: Names) -> Statement[set[UUID]]:
+    """Declare workers dead whose lease has run out; answers which."""
+    return Statement.of("bury", names, {}, ids_of)
+
+
+def workers(names: Names) -> Statement[list[rows.WorkerInfo]]:
+    """Answer all workers that have a row."""
+    return Statement.of("workers", names, {}, rows.workers)

@@ -1,0 +1,136 @@
+"""What workers do to jobs: claim, settle, give back, rescue."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from uuid import UUID
+
+from attrs import frozen
+
+from chancy_core.job import QueuedJob
+from chancy_core.outcome import Outcome, Verdict
+from chancy_core.statement import Names, Row, Statement, nothing
+from chancy_core.store import rows
+from chancy_core.store.statements.asking import ids_of, made_at
+
+
+@frozen
+class Settlement:
+    """What is to be written of one attempt, fenced by the lease under which it was made."""
+
+    job: QueuedJob
+    outcome: Outcome
+    verdict: Verdict
+
+
+def claim(
+    names: Names,
+    worker: UUID,
+    free: Mapping[str, int],
+    *,
+    suspect: bool = True,
+    limited: bool = False,
+) -> Statement[list[rows.Claimed]]:
+    """Claim due jobs: of each queue as many as it has *free* slots.
+
+    *suspect* says whether one job whose worker died may be among them; *limited* asks for queues
+    with a rate limit, which is done behind their lock, and not for others.
+    """
+    params = {
+        "worker": worker,
+        "queues": list(free),
+        "free": list(free.values()),
+        "suspect": suspect,
+        "limited": limited,
+    }
+    return Statement.of("claim", names, params, rows.claimed)
+
+
+def rate_lock(names: Names, queue: str) -> Statement[tuple[int, float] | None]:
+    """Lock a queue's rate; answers how many jobs may begin, and the seconds until the next may.
+
+    None if the queue has no rate limit (any more), or is gone.
+    """
+    return Statement.of(
+        "rate_lock", names, {"queue": queue}, lambda found: (*found[0],) if found else None
+    )
+
+
+def rate_charge(names: Names, queue: str, count: int) -> Statement[None]:
+    """Charge a queue's rate for *count* jobs."""
+    return Statement.of("rate_charge", names, {"queue": queue, "count": count}, nothing)
+
+
+def promote(names: Names) -> Statement[tuple[list[str], float | None]]:
+    """Move due jobs into line; answers their queues, and the seconds until the next is due."""
+    return Statement.of("promote", names, {}, lambda found: (found[0][0], found[0][1]))
+
+
+def finish(names: Names, settled: Sequence[Settlement]) -> Statement[set[UUID]]:
+    """Settle for good; answers the ids that the outcomes counted for."""
+    params = _fence(settled) | {
+        "states": [s.verdict.state.value for s in settled],
+        "results": [s.outcome.result for s in settled],
+    }
+    return Statement.of("finish", names, params, ids_of)
+
+
+def requeue(names: Names, settled: Sequence[Settlement]) -> Statement[set[UUID]]:
+    """Give back, to be tried again; answers the ids that the outcomes counted for."""
+    params = _fence(settled) | {"delays": [s.verdict.delay for s in settled]}
+    return Statement.of("requeue", names, params, ids_of)
+
+
+def _fence(settled: Sequence[Settlement]) -> dict[str, object]:
+    return {
+        "ids": [s.job.id for s in settled],
+        "leases": [s.job.lease_id for s in settled],
+        "counted": [int(s.verdict.counted) for s in settled],
+        "metas": [s.outcome.meta for s in settled],
+        "errors": [rows.failure_text(s.outcome.failure) for s in settled],
+    }
+
+
+def settled_before(names: Names, settled: Sequence[Settlement]) -> Statement[set[UUID]]:
+    """Answer which of *settled* are in the history already, by these very leases."""
+    params = {
+        "ids": [s.job.id for s in settled],
+        "leases": [s.job.lease_id for s in settled],
+        "since": made_at(s.job.id for s in settled),
+    }
+    return Statement.of("settled", names, params, ids_of)
+
+
+def _became(found: Sequence[Row]) -> dict[UUID, tuple[str, str]]:
+    return {row[0]: (row[1], row[2]) for row in found}
+
+
+def give_back(
+    names: Names, worker: UUID, leases: Sequence[UUID] | None = None
+) -> Statement[dict[UUID, tuple[str, str]]]:
+    """Give back what *worker* still holds, or those *leases* of its that were never begun.
+
+    Answers the queue of each, and what became of it.
+    """
+    params = {
+        "worker": worker,
+        "leases": None if leases is None else list(leases),
+        "begun": leases is None,
+    }
+    return Statement.of("give_back", names, params, _became)
+
+
+def audit(
+    names: Names, worker: UUID, known: Iterable[UUID]
+) -> Statement[list[tuple[UUID, UUID, bool]]]:
+    """Answer (id, lease, cancelling) of what *worker* holds unknowingly, or should end."""
+    params = {"worker": worker, "known": list(known)}
+    return Statement.of("audit", names, params, lambda found: [(*row,) for row in found])
+
+
+def rescue(names: Names, crash_limit: int) -> Statement[dict[UUID, tuple[str, str]]]:
+    """Take back the jobs of the dead; answers the queue of each, and what became of it."""
+    return Statement.of("rescue", names, {"crash_limit": crash_limit}, _became)
+
+
+def ensure_partitions(names: Names, days: int = 14) -> Statement[int]:
+    """Make the history's partitions for the coming *days*; answers how many were missing."""
+    return Statement.of("ensure_partitions", names, {"days": days}, lambda found: int(found[0][0]))
