@@ -108,6 +108,10 @@ class Executor(abc.ABC):
     ) -> None:
         """Let go of everything: no thread, child or file of this executor's stays behind."""
 
+    def resize(self, concurrency: int) -> None:
+        """Run up to *concurrency* calls at once from now on; what runs is not touched."""
+        self.concurrency = concurrency
+
     @abc.abstractmethod
     async def run(self, call: Call) -> Any:
         """Run *call* and return what the function returned; `codec.Encoded` if it is JSON already.
