@@ -49,8 +49,6 @@ class Claimer:
         self._audit = anyio.Event()
         #: Held while a claim is under way: an audit must know all that was claimed.
         self._claiming = anyio.Lock()
-        #: Whether a claim may have been committed whose answer was lost.
-        self._doubt = False
 
     def wake(self) -> None:
         """Look for work in whatever lanes may have some."""
@@ -93,7 +91,7 @@ class Claimer:
                 tries = 0
             except TRANSIENT as exc:
                 tries += 1
-                self._doubt = True
+                self._audit.set()
                 log.warning("cannot claim: %s", exc)
                 await anyio.sleep(backoff(tries))
 
@@ -134,7 +132,8 @@ class Claimer:
             # when the worker leaves.
             with anyio.move_on_after(CLAIM, shield=True) as late:
                 claims = await claim()
-            self._doubt = self._doubt or late.cancelled_caught
+            if late.cancelled_caught:
+                self._audit.set()
         except BaseException:
             self.feed(lane.queue.name for lane in lanes)
             raise
@@ -222,8 +221,6 @@ class Claimer:
     async def _look_after(self) -> None:
         known = {claimed.job.lease_id for lane in self.lanes for claimed in lane.held}
         known |= {settlement.job.lease_id for settlement in self._settler.unwritten}
-        if not known and not self._doubt:
-            return
         names = self._store.names
         leases = [lease for lease in known if lease is not None]
         found = await self._store.run(statements.audit(names, self._known_as, leases))
@@ -238,4 +235,3 @@ class Claimer:
             back = await self._store.run(statements.give_back(names, self._known_as, unknown))
             log.warning("gave back %d jobs whose claim's answer was lost", len(back))
             self.feed({queue for queue, _ in back.values()})
-        self._doubt = False

@@ -98,11 +98,23 @@ def advance(steps: Steps[T], pace: Pace) -> tuple[bool, T | None]:
     return False, None
 
 
+def _resume(steps: Steps[T]) -> int:
+    """Take up a generator wherever it rests: sent 0 ("nothing is ready"), it repeats its wish.
+
+    Not None: those that psycopg has compiled take integers alone, once they have begun.
+    """
+    try:
+        return steps.send(0)
+    except TypeError as error:
+        if "just-started" not in str(error):
+            raise
+        return next(steps)
+
+
 async def drive(steps: Steps[T], pace: Pace) -> T:
     """Drive a generator to its end; one that an earlier call left at a yield goes on."""
     try:
-        # A generator that is sent nothing repeats what it waits for.
-        wanted = next(steps)
+        wanted = _resume(steps)
         while True:
             ready = 0
             if wanted & WRITE:
