@@ -36,6 +36,8 @@ class Outcome:
     kind: Kind
     result: str | None = None
     failure: Failure | None = None
+    #: What the function made of the job's meta, as JSON, whatever the ending; None: it stays.
+    meta: str | None = None
 
 
 @frozen
