@@ -61,9 +61,10 @@ def _validate(value: Any, kind: Any) -> Any:
 
 def complaint(exc: BaseException, kind: type | None) -> str:
     """Say what is wrong with a value that did not fit."""
-    if hasattr(exc, "errors") and type(exc).__name__ == "ValidationError":
+    if type(exc).__name__ == "ValidationError" and type(exc).__module__.startswith("pydantic"):
         return "; ".join(
-            f"{'.'.join(map(str, error['loc'])) or 'it'}: {error['msg']}" for error in exc.errors()
+            f"{'.'.join(map(str, error['loc'])) or 'it'}: {error['msg']}"
+            for error in cast("Any", exc).errors()
         )
     from cattrs.v import format_exception
 

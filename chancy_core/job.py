@@ -137,7 +137,7 @@ class Job:
     def _asked(self, **changes: Any) -> "Job":
         return Job(**{name: getattr(self, name) for name in _FIELDS} | changes)
 
-    def with_kwargs(self, **kwargs: Any) -> "Job":
+    def with_kwargs(self, /, **kwargs: Any) -> "Job":
         """Return this job with these arguments, and no others."""
         return self._asked(kwargs=kwargs)
 
