@@ -85,6 +85,8 @@ def test_what_is_injected_is_never_given() -> None:
     assert made.bind(you=1).kwargs == {"you": 1}
     with pytest.raises(InvalidJob, match="'me' is given"):
         made.bind(you=1, me=1)
+    with pytest.raises(InvalidJob, match="'me' is given"):
+        registry.check_call(Job("acme.loose", kwargs={"you": 1, "me": 1}))
 
 
 def test_a_call_is_compared_with_the_signature() -> None:
