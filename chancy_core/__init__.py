@@ -10,9 +10,10 @@ its own rooms, never from above; `lint-imports` holds everyone to it.
 2  mechanism         `postgres` (psycopg on anyio), `embedded` (a server out of
                      a wheel), `discovery` (entry points), `identity` (UUIDv7); none knows
                      what a job is
-1  contracts         `executor` `statement` `registry` `perform`: with floor 0,
+1  contracts         `executor` `statement` `function` `registry` `perform`: with floor 0,
                      all that the author of a plugin or an executor imports
-0  values            `errors` `job` `queue` `filter` `hint` `outcome` `tags` `codec`: no I/O
+0  values            `errors` `job` `options` `limit` `state` `queue` `filter` `hint`
+                     `outcome` `tags` `codec` `converter`: no I/O
 
 The packages `chancy_plugins` and `chancy_executors` stand beside the house and
 enter it by the same door as anybody's: entry points, and floors 0 and 1.

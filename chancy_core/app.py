@@ -11,7 +11,7 @@ from uuid import UUID
 import anyio
 from anyio import to_thread
 
-from chancy_core import discovery
+from chancy_core import discovery, registry
 from chancy_core.errors import ChancyError, InvalidJob, JobNotFound
 from chancy_core.hint import Hint
 from chancy_core.job import Job, QueuedJob, Reference
@@ -192,6 +192,7 @@ class Chancy:
         for job in jobs:
             if not isinstance(job, Job):
                 raise InvalidJob(f"push takes a Job, such as my_job.bind(x=1), not {job!r}")
+            registry.check_call(job)
         references: list[Reference] = []
         for start in range(0, len(jobs), BATCH):
             batch = jobs[start : start + BATCH]

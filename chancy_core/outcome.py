@@ -37,7 +37,7 @@ class Outcome:
     kind: Kind
     result: str | None = None
     failure: Failure | None = None
-    #: What the job's meta has become, as JSON; None if it is as it was.
+    #: What the function made of the job's meta, as JSON, whatever the ending; None: it stays.
     meta: str | None = None
 
 

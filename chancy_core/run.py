@@ -51,9 +51,16 @@ class Attempt:
         if limit is not None:
             self.scope.deadline = anyio.current_time() + limit
         call = Call(self.job, self.claimed.arguments, time_left=limit)
+        outcome = await self._ended(executor, call)
+        meta = call.changed_meta()
+        return outcome if meta is None else evolve(outcome, meta=meta)
+
+    async def _ended(self, executor: Executor, call: Call) -> Outcome:
         with self.scope:
             try:
-                return Outcome(Kind.SUCCESS, codec.salvage(await executor.run(call)))
+                result = await executor.run(call)
+                kept = codec.salvage(result) if self.job.keep_result else None
+                return Outcome(Kind.SUCCESS, kept)
             except Exception as exc:
                 if not self.scope.cancel_called:
                     return self._failed(exc)
@@ -66,7 +73,7 @@ class Attempt:
                 return self._failed(exc)
         if self.ends_as is not Kind.TIMEOUT:
             return Outcome(self.ends_as)
-        return self._failed(errors.TimeLimitExceeded(f"it took longer than {limit} s"))
+        return self._failed(errors.TimeLimitExceeded(f"it took longer than {call.time_left} s"))
 
     def _failed(self, exc: BaseException) -> Outcome:
         kind = _KINDS.get(type(exc), Kind.ERROR) if isinstance(exc, Exception) else Kind.ERROR

@@ -117,6 +117,6 @@ def _substitute(refused: Settlement, exc: Exception) -> Settlement:
         type=type(exc).__name__,
         message=codec.clean(f"PostgreSQL refused what the attempt gave: {exc}", 1000),
     )
-    outcome = evolve(refused.outcome, result=None, failure=failure)
+    outcome = evolve(refused.outcome, result=None, failure=failure, meta=None)
     state = State.FAILED if refused.verdict.state is State.SUCCEEDED else refused.verdict.state
     return evolve(refused, outcome=outcome, verdict=evolve(refused.verdict, state=state))
