@@ -11,13 +11,15 @@ from uuid import UUID
 import anyio
 from anyio import to_thread
 
-from chancy_core import discovery, registry
-from chancy_core.errors import ChancyError, InvalidJob, JobNotFound
+from chancy_core import discovery
+from chancy_core.calls import Calls
+from chancy_core.errors import ChancyError, JobNotFound
 from chancy_core.hint import Hint
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names
 from chancy_core.store import statements
+from chancy_core.within import Within, checked
 
 if TYPE_CHECKING:
     from chancy_core.migrate import Migrator
@@ -35,7 +37,7 @@ BATCH = 1000
 OPENING = 10.0
 
 
-class Chancy:
+class Chancy(Calls, Within):
     """One installation of the queue: a database, a schema, and a prefix of all names in it.
 
         chancy = Chancy(dsn="postgresql://localhost/postgres")
@@ -158,7 +160,8 @@ class Chancy:
         async with self.store.pool.connection() as conn:
             await self._migrator().check(conn)
 
-    async def _ask(self, request: "Request[T]") -> "T":
+    async def ask(self, request: "Request[T]") -> "T":
+        """Carry out a request of the store's."""
         return await self.store.ask(request, self.hint)
 
     async def declare(self, queue: Queue, *, upsert: bool = False, check: bool = True) -> Queue:
@@ -174,7 +177,7 @@ class Chancy:
 
         if check:
             find_executor(queue)
-        return await self._ask(requests.declare(self.names, queue, upsert=upsert))
+        return await self.ask(requests.declare(self.names, queue, upsert=upsert))
 
     async def push(self, job: Job) -> Reference:
         """Store a job, to be run by a worker that runs its queue.
@@ -188,15 +191,11 @@ class Chancy:
         """Store jobs, a thousand in one transaction, and return their references in this order."""
         from chancy_core.store import requests
 
-        jobs = list(jobs)
-        for job in jobs:
-            if not isinstance(job, Job):
-                raise InvalidJob(f"push takes a Job, such as my_job.bind(x=1), not {job!r}")
-            registry.check_call(job)
+        jobs = checked(jobs)
         references: list[Reference] = []
         for start in range(0, len(jobs), BATCH):
             batch = jobs[start : start + BATCH]
-            references += await self._ask(requests.push(self.names, batch, requests.store_surely))
+            references += await self.ask(requests.push(self.names, batch, requests.store_surely))
         return references
 
     def hint(self, hint: Hint) -> None:
@@ -206,10 +205,6 @@ class Chancy:
         """
         if self.notifications and self._notifier is not None:
             self._notifier.send(hint)
-
-    async def get_all_queues(self) -> list[Queue]:
-        """Return all queues, by name."""
-        return await self.store.run(statements.queues(self.names))
 
     async def get_job(self, reference: Reference) -> QueuedJob:
         """Return a job, live or finished.

@@ -1,0 +1,255 @@
+"""The same calls within a transaction of the caller's: what they did is committed with the rest."""
+
+from collections.abc import Awaitable, Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from chancy_core import registry
+from chancy_core.calls import Which, check_resume, identities
+from chancy_core.errors import InvalidJob, InvalidValue
+from chancy_core.filter import Answer
+from chancy_core.hint import Hint
+from chancy_core.job import Job, QueuedJob, Reference
+from chancy_core.queue import Queue
+from chancy_core.statement import Names, Statement
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from chancy_core.store.requests import Request
+
+    Sync = psycopg.Connection[Any] | psycopg.Cursor[Any]
+    Async = psycopg.AsyncConnection[Any] | psycopg.AsyncCursor[Any]
+
+T = TypeVar("T")
+
+
+def _within(conn: "Sync | Async", request: "Request[T]", names: Names, *, tell: bool) -> Any:
+    """Carry out a request on the caller's connection; an awaitable if that is asynchronous.
+
+    Hints are sent in the transaction, and so arrive when it is committed.
+    """
+    import psycopg
+
+    from chancy_core.store import requests, statements
+
+    if isinstance(conn, psycopg.Cursor | psycopg.AsyncCursor):
+        conn = conn.connection
+    hints: list[Hint] = []
+
+    def told() -> "Request[T]":
+        answer = yield from request
+        if tell and hints:
+            yield statements.notify(names, hints)
+        return answer
+
+    if isinstance(conn, psycopg.Connection):
+        sync_cursor = psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row)
+
+        def run(statement: Statement[Any]) -> Any:
+            sync_cursor.execute(statement.text, statement.params, binary=True)
+            return statement.read(sync_cursor.fetchall() if sync_cursor.description else ())
+
+        return requests.carry_out_sync(told(), run, hints.append)
+    if isinstance(conn, psycopg.AsyncConnection):
+        cursor = psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row)
+
+        async def run_async(statement: Statement[Any]) -> Any:
+            await cursor.execute(statement.text, statement.params, binary=True)
+            return statement.read(await cursor.fetchall() if cursor.description else ())
+
+        return requests.carry_out(told(), run_async, hints.append)
+    raise InvalidValue(
+        "give a psycopg Connection or Cursor, an AsyncConnection or AsyncCursor, or one of "
+        f"chancy_core.postgres, not {conn!r}"
+    )
+
+
+class Within:
+    """The calls named `…_ex`; a part of `Chancy`, which need not be open for them.
+
+    Each takes the caller's connection or cursor first. On a synchronous one it answers, on an
+    asynchronous one its answer is awaited. Nothing is committed here, and the caller's cursor and
+    row factory are left alone.
+    """
+
+    names: Names
+    notifications: bool
+
+    @overload
+    def push_ex(
+        self, conn: "Sync", job: Job, *, wake: Literal["poll", "notify"] = "poll"
+    ) -> Reference: ...
+    @overload
+    def push_ex(
+        self, conn: "Async", job: Job, *, wake: Literal["poll", "notify"] = "poll"
+    ) -> Awaitable[Reference]: ...
+    def push_ex(
+        self, conn: "Sync | Async", job: Job, *, wake: Literal["poll", "notify"] = "poll"
+    ) -> Any:
+        """Store a job in the caller's transaction: rolled back, it never was.
+
+        Workers find it by polling; with `wake="notify"` they are told at the commit, which takes a
+        lock of the whole database for a moment. Raises `InvalidValue` as `push` does.
+        """
+        from chancy_core.store import requests
+
+        def first() -> "Request[Reference]":
+            return (yield from requests.push(self.names, checked([job])))[0]
+
+        return _within(conn, first(), self.names, tell=self._tells(wake))
+
+    @overload
+    def push_many_ex(
+        self, conn: "Sync", jobs: Iterable[Job], *, wake: Literal["poll", "notify"] = "poll"
+    ) -> list[Reference]: ...
+    @overload
+    def push_many_ex(
+        self, conn: "Async", jobs: Iterable[Job], *, wake: Literal["poll", "notify"] = "poll"
+    ) -> Awaitable[list[Reference]]: ...
+    def push_many_ex(
+        self,
+        conn: "Sync | Async",
+        jobs: Iterable[Job],
+        *,
+        wake: Literal["poll", "notify"] = "poll",
+    ) -> Any:
+        """Store jobs in the caller's transaction; answers their references in this order."""
+        from chancy_core.store import requests
+
+        given = checked(jobs)
+
+        def all_() -> "Request[list[Reference]]":
+            references: list[Reference] = []
+            for start in range(0, len(given), requests.BATCH):
+                batch = given[start : start + requests.BATCH]
+                references += yield from requests.push(self.names, batch)
+            return references
+
+        return _within(conn, all_(), self.names, tell=self._tells(wake))
+
+    def _tells(self, wake: str) -> bool:
+        if wake not in {"poll", "notify"}:
+            raise InvalidValue(f'wake must be "poll" or "notify", not {wake!r}')
+        return self.notifications and wake == "notify"
+
+    def _change(self, conn: "Sync | Async", request: "Request[Any]") -> Any:
+        """Carry out what is rare, and always told."""
+        return _within(conn, request, self.names, tell=self.notifications)
+
+    @overload
+    def declare_ex(
+        self, conn: "Sync", queue: Queue, *, upsert: bool = False, check: bool = True
+    ) -> Queue: ...
+    @overload
+    def declare_ex(
+        self, conn: "Async", queue: Queue, *, upsert: bool = False, check: bool = True
+    ) -> Awaitable[Queue]: ...
+    def declare_ex(
+        self, conn: "Sync | Async", queue: Queue, *, upsert: bool = False, check: bool = True
+    ) -> Any:
+        """Store a queue's settings in the caller's transaction, as `declare` does."""
+        from chancy_core.installed import find_executor
+        from chancy_core.store import requests
+
+        if check:
+            find_executor(queue)
+        return self._change(conn, requests.declare(self.names, queue, upsert=upsert))
+
+    @overload
+    def pause_queue_ex(
+        self, conn: "Sync", name: str, *, resume_at: datetime | timedelta | None = None
+    ) -> None: ...
+    @overload
+    def pause_queue_ex(
+        self, conn: "Async", name: str, *, resume_at: datetime | timedelta | None = None
+    ) -> Awaitable[None]: ...
+    def pause_queue_ex(
+        self, conn: "Sync | Async", name: str, *, resume_at: datetime | timedelta | None = None
+    ) -> Any:
+        """Pause a queue in the caller's transaction, as `pause_queue` does."""
+        from chancy_core.store import requests
+
+        check_resume(resume_at)
+        return self._change(conn, requests.pause_queue(self.names, name, resume_at))
+
+    @overload
+    def resume_queue_ex(self, conn: "Sync", name: str) -> None: ...
+    @overload
+    def resume_queue_ex(self, conn: "Async", name: str) -> Awaitable[None]: ...
+    def resume_queue_ex(self, conn: "Sync | Async", name: str) -> Any:
+        """Make a queue active in the caller's transaction."""
+        from chancy_core.store import requests
+
+        return self._change(conn, requests.resume_queue(self.names, name))
+
+    @overload
+    def delete_queue_ex(self, conn: "Sync", name: str, *, purge_jobs: bool = True) -> int: ...
+    @overload
+    def delete_queue_ex(
+        self, conn: "Async", name: str, *, purge_jobs: bool = True
+    ) -> Awaitable[int]: ...
+    def delete_queue_ex(self, conn: "Sync | Async", name: str, *, purge_jobs: bool = True) -> Any:
+        """Delete a queue in the caller's transaction, as `delete_queue` does."""
+        from chancy_core.store import requests
+
+        return self._change(conn, requests.delete_queue(self.names, name, purge_jobs=purge_jobs))
+
+    @overload
+    def cancel_jobs_ex(self, conn: "Sync", which: Which) -> list[Answer]: ...
+    @overload
+    def cancel_jobs_ex(self, conn: "Async", which: Which) -> Awaitable[list[Answer]]: ...
+    def cancel_jobs_ex(self, conn: "Sync | Async", which: Which) -> Any:
+        """Cancel jobs in the caller's transaction, as `cancel_jobs` does."""
+        from chancy_core.store import requests
+
+        return self._change(conn, requests.cancel(self.names, identities(which)))
+
+    @overload
+    def retry_jobs_ex(self, conn: "Sync", which: Which) -> list[Answer]: ...
+    @overload
+    def retry_jobs_ex(self, conn: "Async", which: Which) -> Awaitable[list[Answer]]: ...
+    def retry_jobs_ex(self, conn: "Sync | Async", which: Which) -> Any:
+        """Bring finished jobs back in the caller's transaction, as `retry_jobs` does."""
+        from chancy_core.store import requests
+
+        return self._change(conn, requests.retry(self.names, identities(which)))
+
+    @overload
+    def purge_jobs_ex(self, conn: "Sync", which: Which) -> list[Answer]: ...
+    @overload
+    def purge_jobs_ex(self, conn: "Async", which: Which) -> Awaitable[list[Answer]]: ...
+    def purge_jobs_ex(self, conn: "Sync | Async", which: Which) -> Any:
+        """Delete jobs in the caller's transaction, as `purge_jobs` does."""
+        from chancy_core.store import requests
+
+        return self._change(conn, requests.purge(self.names, identities(which)))
+
+    @overload
+    def complete_ex(self, conn: "Sync", job: QueuedJob, result: Any = None) -> None: ...
+    @overload
+    def complete_ex(self, conn: "Async", job: QueuedJob, result: Any = None) -> Awaitable[None]: ...
+    def complete_ex(self, conn: "Sync | Async", job: QueuedJob, result: Any = None) -> Any:
+        """Settle the running *job* as succeeded in the caller's transaction.
+
+        What is written in that transaction happens exactly once: it is committed with the job's
+        end, or not at all. Called by the job itself, with the `QueuedJob` that was injected; what
+        it returns later does not count. Raises `LeaseLost` when the job is no longer this
+        attempt's: the transaction must then be rolled back.
+        """
+        from chancy_core.store import requests
+
+        return self._change(conn, requests.complete(self.names, job, result))
+
+
+def checked(jobs: Iterable[Job]) -> list[Job]:
+    """Return jobs that may be pushed.
+
+    Raises `InvalidJob` for the first that may not.
+    """
+    found = list(jobs)
+    for job in found:
+        if not isinstance(job, Job):
+            raise InvalidJob(f"push takes a Job, such as my_job.bind(x=1), not {job!r}")
+        registry.check_call(job)
+    return found
