@@ -14,14 +14,13 @@ from anyio import to_thread
 from chancy_core import discovery
 from chancy_core.calls import Calls
 from chancy_core.errors import ChancyError, JobNotFound
-from chancy_core.hint import Hint
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names
-from chancy_core.store import statements
 from chancy_core.within import Within, checked
 
 if TYPE_CHECKING:
+    from chancy_core.hint import Hint
     from chancy_core.migrate import Migrator
     from chancy_core.notify import Notifier
     from chancy_core.store.requests import Request
@@ -198,7 +197,7 @@ class Chancy(Calls, Within):
             references += await self.ask(requests.push(self.names, batch, requests.store_surely))
         return references
 
-    def hint(self, hint: Hint) -> None:
+    def hint(self, hint: "Hint") -> None:
         """Tell workers, or those who wait for a job, that something has happened.
 
         A hint only: it may be lost, and is sent soon, not at once.
@@ -221,6 +220,8 @@ class Chancy(Calls, Within):
         ids = [reference.id for reference in references]
         if not ids:
             return []
+        from chancy_core.store import statements
+
         return await self.store.run(statements.jobs_by_id(self.names, ids))
 
     async def wait_for_job(

@@ -2,23 +2,23 @@
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar, Union
 from uuid import UUID
 
 from chancy_core.errors import InvalidValue
-from chancy_core.filter import Answer, JobFilter, Page
 from chancy_core.job import Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names
 
 if TYPE_CHECKING:
+    from chancy_core.filter import Answer, JobFilter, Page
     from chancy_core.store.requests import Request
     from chancy_core.store.rows import WorkerInfo
 
 T = TypeVar("T")
 
 #: Which jobs a bulk call is about.
-Which = Iterable[Reference | UUID | str] | JobFilter
+Which = Union[Iterable[Reference | UUID | str], "JobFilter"]
 
 
 def identity(reference: Reference | UUID | str) -> UUID:
@@ -39,8 +39,10 @@ def identity(reference: Reference | UUID | str) -> UUID:
         ) from exc
 
 
-def identities(which: Which) -> list[UUID] | JobFilter:
+def identities(which: Which) -> "list[UUID] | JobFilter":
     """Return the ids that are meant, or the filter that finds them."""
+    from chancy_core.filter import JobFilter
+
     if isinstance(which, JobFilter):
         return which
     if isinstance(which, Reference | UUID | str):
@@ -117,19 +119,20 @@ class Calls(Asking):
         return await self.ask(requests.delete_queue(self.names, name, purge_jobs=purge_jobs))
 
     async def list_jobs(
-        self, which: JobFilter | None = None, *, limit: int = 100, before: UUID | None = None
-    ) -> Page:
+        self, which: "JobFilter | None" = None, *, limit: int = 100, before: UUID | None = None
+    ) -> "Page":
         """Return a page of jobs, live and finished, the newest first.
 
         The next page begins *before* the id that this one names as `next`.
         """
+        from chancy_core.filter import JobFilter
         from chancy_core.store import requests
 
         if not isinstance(limit, int) or not 1 <= limit <= 10_000:
             raise InvalidValue(f"a page has 1 to 10,000 jobs, not {limit!r}")
         return await self.ask(requests.list_jobs(self.names, which or JobFilter(), limit, before))
 
-    async def cancel_job(self, reference: Reference | UUID | str) -> Answer:
+    async def cancel_job(self, reference: Reference | UUID | str) -> "Answer":
         """Cancel a job that is not finished.
 
         One that waits is `cancelled` at once. One that runs is `cancelling`: its worker ends the
@@ -137,13 +140,13 @@ class Calls(Asking):
         """
         return (await self.cancel_jobs([reference]))[0]
 
-    async def cancel_jobs(self, which: Which) -> list[Answer]:
+    async def cancel_jobs(self, which: Which) -> "list[Answer]":
         """Cancel jobs, by reference or by filter; answers for each."""
         from chancy_core.store import requests
 
         return await self.ask(requests.cancel(self.names, identities(which)))
 
-    async def retry_jobs(self, which: Which) -> list[Answer]:
+    async def retry_jobs(self, which: Which) -> "list[Answer]":
         """Bring finished jobs back into their queues, by reference or by filter.
 
         Their counters begin at zero, their errors are kept. Answers for each: one that is live, or
@@ -153,7 +156,7 @@ class Calls(Asking):
 
         return await self.ask(requests.retry(self.names, identities(which)))
 
-    async def purge_jobs(self, which: Which) -> list[Answer]:
+    async def purge_jobs(self, which: Which) -> "list[Answer]":
         """Delete jobs that do not run, live or finished, by reference or by filter.
 
         Answers for each: one that runs is skipped, cancel it first.

@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from chancy_core import registry
 from chancy_core.calls import Which, check_resume, identities
 from chancy_core.errors import InvalidJob, InvalidValue
-from chancy_core.filter import Answer
-from chancy_core.hint import Hint
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names, Statement
@@ -16,6 +14,8 @@ from chancy_core.statement import Names, Statement
 if TYPE_CHECKING:
     import psycopg
 
+    from chancy_core.filter import Answer
+    from chancy_core.hint import Hint
     from chancy_core.store.requests import Request
 
     Sync = psycopg.Connection[Any] | psycopg.Cursor[Any]
@@ -196,9 +196,9 @@ class Within:
         return self._change(conn, requests.delete_queue(self.names, name, purge_jobs=purge_jobs))
 
     @overload
-    def cancel_jobs_ex(self, conn: "Sync", which: Which) -> list[Answer]: ...
+    def cancel_jobs_ex(self, conn: "Sync", which: Which) -> "list[Answer]": ...
     @overload
-    def cancel_jobs_ex(self, conn: "Async", which: Which) -> Awaitable[list[Answer]]: ...
+    def cancel_jobs_ex(self, conn: "Async", which: Which) -> "Awaitable[list[Answer]]": ...
     def cancel_jobs_ex(self, conn: "Sync | Async", which: Which) -> Any:
         """Cancel jobs in the caller's transaction, as `cancel_jobs` does."""
         from chancy_core.store import requests
@@ -206,9 +206,9 @@ class Within:
         return self._change(conn, requests.cancel(self.names, identities(which)))
 
     @overload
-    def retry_jobs_ex(self, conn: "Sync", which: Which) -> list[Answer]: ...
+    def retry_jobs_ex(self, conn: "Sync", which: Which) -> "list[Answer]": ...
     @overload
-    def retry_jobs_ex(self, conn: "Async", which: Which) -> Awaitable[list[Answer]]: ...
+    def retry_jobs_ex(self, conn: "Async", which: Which) -> "Awaitable[list[Answer]]": ...
     def retry_jobs_ex(self, conn: "Sync | Async", which: Which) -> Any:
         """Bring finished jobs back in the caller's transaction, as `retry_jobs` does."""
         from chancy_core.store import requests
@@ -216,9 +216,9 @@ class Within:
         return self._change(conn, requests.retry(self.names, identities(which)))
 
     @overload
-    def purge_jobs_ex(self, conn: "Sync", which: Which) -> list[Answer]: ...
+    def purge_jobs_ex(self, conn: "Sync", which: Which) -> "list[Answer]": ...
     @overload
-    def purge_jobs_ex(self, conn: "Async", which: Which) -> Awaitable[list[Answer]]: ...
+    def purge_jobs_ex(self, conn: "Async", which: Which) -> "Awaitable[list[Answer]]": ...
     def purge_jobs_ex(self, conn: "Sync | Async", which: Which) -> Any:
         """Delete jobs in the caller's transaction, as `purge_jobs` does."""
         from chancy_core.store import requests
