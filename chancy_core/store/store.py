@@ -16,8 +16,8 @@ from chancy_core.outcome import Verdict
 from chancy_core.postgres import Connection, Pool
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
-from chancy_core.store.requests import Request, carry_out
 from chancy_core.store.statements import Settlement
+from chancy_core.store.steps import Request, carry_out
 
 T = TypeVar("T")
 
