@@ -1,6 +1,6 @@
 """`Chancy`: the application's side of the queue, as it is made, opened and closed.
 
-What can be asked of it stands in three rooms, by where it is carried out: `asking` (coroutines on
+What can be asked of it stands in three rooms, by where it is carried out: `calls` (coroutines on
 the pool), `within` (a transaction of the caller's), `sync` (threads).
 """
 
@@ -15,17 +15,17 @@ from anyio import to_thread
 from anyio.abc import TaskGroup
 
 from chancy_core import discovery
-from chancy_core.asking import Asking
+from chancy_core.calls import Calls
 from chancy_core.errors import ChancyError
-from chancy_core.hint import Hint
 from chancy_core.statement import Names
 from chancy_core.sync import Twins
 from chancy_core.within import Within
 
 if TYPE_CHECKING:
+    from chancy_core.hint import Hint
     from chancy_core.migrate import Migrator
     from chancy_core.notify import Notifier
-    from chancy_core.store.steps import Request
+    from chancy_core.store.requests import Request
     from chancy_core.store.store import Store
     from chancy_core.waiting import Waiting
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 OPENING = 10.0
 
 
-class Chancy(Asking, Within, Twins):
+class Chancy(Calls, Within, Twins):
     """One installation of the queue: a database, a schema, and a prefix of all names in it.
 
         chancy = Chancy(dsn="postgresql://localhost/postgres")
@@ -181,16 +181,18 @@ class Chancy(Asking, Within, Twins):
         async with self.store.pool.connection() as conn:
             await self._migrator().check(conn)
 
-    async def _ask(self, request: "Request[T]") -> T:
+    async def ask(self, request: "Request[T]") -> T:
+        """Carry out a request of the store's."""
         return await self.store.ask(request, self.hint)
 
     @property
-    def _waiting(self) -> "Waiting":
+    def waits(self) -> "Waiting":
+        """Those who wait for jobs."""
         if self._waits is None:
             raise ChancyError("not open: use this Chancy inside `async with chancy:`")
         return self._waits
 
-    def hint(self, hint: Hint) -> None:
+    def hint(self, hint: "Hint") -> None:
         """Tell workers, or those who wait for a job, that something has happened.
 
         A hint only: it may be lost, and is sent soon, not at once.

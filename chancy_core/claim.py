@@ -1,233 +1,237 @@
-"""What wakes a worker, and how it claims: one statement for all of its queues that may have work.
+"""How a worker claims: one statement for all of its queues that may have work.
 
 A queue that gave less than was asked for has run dry, and is not asked again until something
 says otherwise: a hint from a producer, jobs that became due, or the queue's polling interval,
-which holds whether hints arrive or not.
+which holds whether hints arrive or not. A queue with a rate limit is asked behind its lock.
 """
 
 import logging
 import random
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from uuid import UUID
 
 import anyio
-from anyio.abc import TaskGroup
 
-from chancy_core import hint, tags
-from chancy_core.errors import ChancyError
-from chancy_core.hint import Hint
-from chancy_core.installed import open_executor
+from chancy_core.assign import LOOK_AROUND, Lanes
+from chancy_core.heartbeat import Heartbeat
 from chancy_core.job import State
-from chancy_core.postgres import Listener, Reconnected
-from chancy_core.queue import Queue
-from chancy_core.run import Lane
+from chancy_core.lane import Lane
 from chancy_core.settle import Settler
 from chancy_core.store import statements
 from chancy_core.store.rows import Claimed
 from chancy_core.store.statements import Settlement
-from chancy_core.store.store import TRANSIENT, Store, backoff
+from chancy_core.store.store import TRANSIENT, Store, backoff, run_on
 
 log = logging.getLogger("chancy.claim")
 
-#: Seconds after which a worker looks, unasked, for new queues and for jobs that became due.
-LOOK_AROUND = 5.0
 #: Seconds that one claim may take.
 CLAIM = 10.0
-#: Seconds between two calls of `ensure_partitions`.
-PARTITIONS = 6 * 3600.0
+#: Seconds between two audits, if nothing asks for one.
+AUDIT = 4.0
+#: Seconds before the end of its lease at which a worker ends what needs a sure one.
+MARGIN = 1.0
 
 
 class Claimer:
-    """The lanes of one worker, and the loops that keep them fed."""
+    """Feeds the lanes of one worker, and looks after what it holds."""
 
     def __init__(
-        self,
-        store: Store,
-        settler: Settler,
-        *,
-        tags: Iterable[str],
-        incarnation: Callable[[], UUID],
+        self, store: Store, settler: Settler, heartbeat: Heartbeat, *, tags: Iterable[str]
     ) -> None:
-        self.lanes: dict[str, Lane] = {}
+        self.lanes = Lanes(store, tags=tags, settled=self._settled, wake=self.wake)
         self._store = store
         self._settler = settler
-        self._tags = frozenset(tags)
-        self._incarnation = incarnation
-        self._known_as = incarnation()
-        self._skipped: set[str] = set()
+        self._heartbeat = heartbeat
+        self._known_as = heartbeat.incarnation
         self._work = anyio.Event()
-        self._due = anyio.Event()
-        self._look = anyio.Event()
+        self._audit = anyio.Event()
+        #: Held while a claim is under way: an audit must know all that was claimed.
+        self._claiming = anyio.Lock()
 
     def wake(self) -> None:
         """Look for work in whatever lanes may have some."""
         self._work.set()
 
-    def requeued(self, settled: Iterable[Settlement]) -> None:
-        """Look for jobs that went back: to be tried again, here or elsewhere."""
-        for settlement in settled:
-            if settlement.verdict.state is State.SCHEDULED:
-                self._due.set()
-            else:
-                self._feed([settlement.job.queue])
+    def audit_soon(self) -> None:
+        """Look soon whether a running job is wanted cancelled."""
+        self._audit.set()
 
-    def _feed(self, queues: Iterable[str]) -> None:
+    def feed(self, queues: Iterable[str]) -> None:
+        """Look for work in these queues."""
         for name in queues:
-            if name in self.lanes:
-                self.lanes[name].hungry = True
+            if name in self.lanes.current:
+                self.lanes.current[name].hungry = True
         self.wake()
+
+    def requeued(self, settled: Iterable[Settlement]) -> None:
+        """Look for jobs that went back, to be tried again: here or elsewhere."""
+        self.feed(s.job.queue for s in settled if s.verdict.state is State.PENDING)
+
+    def _settled(self, settlement: Settlement) -> None:
+        self._settler.put(settlement)
+        if settlement.job.crashes:  # the next suspect may come
+            self.feed(self.lanes.current)
 
     async def claim(self, stopping: anyio.Event) -> None:
         """Claim while there are free slots and queues that may have work, until *stopping*."""
         tries = 0
         while not stopping.is_set():
             wait = self._poll_lanes()
-            hungry = [lane for lane in self.lanes.values() if lane.hungry and lane.free > 0]
+            hungry = [lane for lane in self.lanes.current.values() if lane.hungry and lane.free > 0]
             if not hungry or self._settler.full:
                 with anyio.move_on_after(0.05 if self._settler.full else wait):
                     await self._work.wait()
                 self._work = anyio.Event()
                 continue
             try:
-                await self._claim_for({lane.queue.name: lane.free for lane in hungry})
+                async with self._claiming:
+                    await self._claim_for(hungry)
                 tries = 0
             except TRANSIENT as exc:
                 tries += 1
+                self._audit.set()
                 log.warning("cannot claim: %s", exc)
                 await anyio.sleep(backoff(tries))
 
     def _poll_lanes(self) -> float:
         """Make lanes hungry whose polling interval is over; return the seconds until the next."""
         now = anyio.current_time()
-        for lane in self.lanes.values():
+        lanes = self.lanes.current.values()
+        for lane in lanes:
             if lane.next_poll <= now:
                 lane.hungry = True
                 lane.next_poll = now + lane.queue.polling_interval * random.uniform(0.8, 1.0)
-        return min((lane.next_poll - now for lane in self.lanes.values()), default=LOOK_AROUND)
+        return min((lane.next_poll - now for lane in lanes), default=LOOK_AROUND)
 
-    async def watch_lease(self) -> None:
-        """Notice, even when there is nothing to claim, that this worker was declared dead.
-
-        The heartbeat's thread does not call us: a blocked event loop would then hold it up.
-        """
-        while True:
-            await anyio.sleep(0.5)
-            self._check_lease()
-
-    def _check_lease(self) -> None:
-        """Cancel all that runs under an incarnation that others declared dead."""
-        if self._known_as != self._incarnation():
-            self._known_as = self._incarnation()
-            for lane in self.lanes.values():
-                lane.cancel()
-            self._feed(self.lanes)
-
-    async def _claim_for(self, free: dict[str, int]) -> None:
+    async def _claim_for(self, hungry: Sequence[Lane]) -> None:
         self._check_lease()
-        for name in free:
-            self.lanes[name].hungry = False
+        open_ = [lane for lane in hungry if lane.queue.rate_limit is None]
+        if open_:
+            free = {lane.queue.name: lane.free for lane in open_}
+            claims = await self._take(open_, partial(self._claim, free))
+            for lane in open_:
+                mine = [claimed for claimed in claims if claimed.job.queue == lane.queue.name]
+                lane.hungry = len(mine) >= free[lane.queue.name] or lane.hungry
+                lane.give(mine)
+        for lane in hungry:
+            if lane.queue.rate_limit is not None and lane.free > 0:
+                lane.give(await self._take([lane], partial(self._claim_limited, lane)))
+
+    async def _take(
+        self, lanes: Sequence[Lane], claim: Callable[[], Awaitable[list[Claimed]]]
+    ) -> list[Claimed]:
+        """Claim for lanes that are hungry; on failure they still are."""
+        for lane in lanes:
+            lane.hungry = False
         claims: list[Claimed] = []
         try:
             # Shielded: what was claimed while we are told to stop must reach its lane, which
-            # hands it back. If even that takes too long, it is given back when the worker leaves.
-            with anyio.move_on_after(CLAIM, shield=True):
-                claims = await self._store.run(
-                    statements.claim(self._store.names, self._known_as, free)
-                )
+            # hands it back. If even that takes too long, an audit finds it, or it is given back
+            # when the worker leaves.
+            with anyio.move_on_after(CLAIM, shield=True) as late:
+                claims = await claim()
+            if late.cancelled_caught:
+                self._audit.set()
         except BaseException:
-            self._feed(free)
+            self.feed(lane.queue.name for lane in lanes)
             raise
-        for name, asked in free.items():
-            mine = [claimed for claimed in claims if claimed.job.queue == name]
-            self.lanes[name].give(mine)
-            if len(mine) >= asked:
-                self.lanes[name].hungry = True
+        return claims
 
-    async def promote(self) -> None:
-        """Move jobs into line as they become due."""
+    async def _claim(self, free: dict[str, int]) -> list[Claimed]:
+        return await self._store.run(
+            statements.claim(
+                self._store.names, self._known_as, free, suspect=not self._has_suspect()
+            )
+        )
+
+    async def _claim_limited(self, lane: Lane) -> list[Claimed]:
+        """Claim what the rate limit of a queue allows, which is counted under its lock."""
+        names, queue = self._store.names, lane.queue
+        claims: list[Claimed] = []
+        async with self._store.pool.connection() as conn, conn.transaction():
+            budget = await run_on(conn, statements.rate_lock(names, queue.name))
+            if budget is None:  # the limit, or the queue, has just gone
+                self.lanes.look()
+                return []
+            allowed, wait = budget
+            asked = min(allowed, lane.free)
+            if asked:
+                claims = await run_on(
+                    conn,
+                    statements.claim(
+                        names,
+                        self._known_as,
+                        {queue.name: asked},
+                        suspect=not self._has_suspect(),
+                        limited=True,
+                    ),
+                )
+            if claims:
+                await run_on(conn, statements.rate_charge(names, queue.name, len(claims)))
+        if len(claims) == asked:  # there may be more, once the limit allows it
+            assert queue.rate_limit is not None
+            assert queue.rate_limit_window is not None
+            pause = queue.rate_limit_window / queue.rate_limit if asked else wait
+            lane.next_poll = min(lane.next_poll, anyio.current_time() + pause)
+        return claims
+
+    def _has_suspect(self) -> bool:
+        return any(claimed.job.crashes for lane in self.lanes for claimed in lane.held)
+
+    # -- looking after what is held ----------------------------------------------------------------
+
+    async def watch_lease(self) -> None:
+        """Follow the heartbeat, whose thread does not call us: a blocked loop would hold it up."""
+        while True:
+            await anyio.sleep(0.5)
+            self._check_lease()
+            if time.monotonic() > self._heartbeat.sure_until - MARGIN:
+                for lane in self.lanes:
+                    lane.cancel_exclusive()
+            self.feed(self._heartbeat.rescued())
+
+    def _check_lease(self) -> None:
+        """Cancel all that runs under an incarnation that others declared dead."""
+        if self._known_as != self._heartbeat.incarnation:
+            self._known_as = self._heartbeat.incarnation
+            for lane in self.lanes:
+                lane.cancel()
+            self.feed(self.lanes.current)
+
+    async def audit(self) -> None:
+        """End what is wanted cancelled, and give back what is marked as ours without our knowing.
+
+        A claim that was committed, but whose answer was lost, leaves such rows.
+        """
         tries = 0
         while True:
-            self._due = anyio.Event()
+            with anyio.move_on_after(backoff(tries) if tries else AUDIT):
+                await self._audit.wait()
+            self._audit = anyio.Event()
             try:
-                queues, until = await self._store.run(statements.promote(self._store.names))
+                async with self._claiming:
+                    await self._look_after()
                 tries = 0
             except TRANSIENT as exc:
                 tries += 1
-                log.warning("cannot look for jobs that became due: %s", exc)
-                await anyio.sleep(backoff(tries))
-                continue
-            self._feed(queues)
-            if not queues:
-                soonest = LOOK_AROUND * random.uniform(0.8, 1.0)
-                with anyio.move_on_after(min(soonest, soonest if until is None else until)):
-                    await self._due.wait()
+                log.warning("cannot look after what is held: %s", exc)
 
-    async def listen(self, listener: Listener) -> None:
-        """Take hints (`pushed:`, `scheduled:`, `declared:` and a queue); nobody trusts them."""
-        async with listener:
-            async for event in listener:
-                if isinstance(event, Reconnected):  # what was missed meanwhile is looked for
-                    self._feed(self.lanes)
-                    self._due.set()
-                    self._look.set()
-                    continue
-                told = Hint.read(event.payload)
-                if told.name == hint.PUSHED:
-                    self._feed([told.subject])
-                elif told.name == hint.SCHEDULED:
-                    self._due.set()
-                elif told.name == hint.DECLARED:
-                    self._look.set()
-
-    async def look_around(self, tasks: TaskGroup) -> None:
-        """Open a lane, in *tasks*, for each queue that this worker is to run."""
-        tries = 0
-        while True:
-            self._look = anyio.Event()
-            try:
-                for queue in (
-                    await self._store.run(statements.all_queues(self._store.names))
-                ).sound:
-                    if queue.name not in self.lanes and tags.matches(queue.tags, self._tags):
-                        self._open(queue, tasks)
-                tries = 0
-            except TRANSIENT as exc:
-                tries += 1
-                log.warning("cannot read the queues: %s", exc)
-            with anyio.move_on_after(backoff(tries) if tries else LOOK_AROUND):
-                await self._look.wait()
-
-    def _open(self, queue: Queue, tasks: TaskGroup) -> None:
-        try:
-            executor = open_executor(queue)
-        except ChancyError as exc:
-            if queue.name not in self._skipped:
-                log.error("queue %r is not run here: %s", queue.name, exc)
-            self._skipped.add(queue.name)
-            return
-        self._skipped.discard(queue.name)
-        lane = Lane(queue, executor, settled=self._settler.put, wake=self.wake)
-        self.lanes[queue.name] = lane
-        tasks.start_soon(self._serve, lane, name=f"queue {queue.name}")
-
-    async def _serve(self, lane: Lane) -> None:
-        try:
-            await lane.run()
-        except Exception:
-            if lane.opened:
-                raise  # a defect of ours: it ends the worker, and never quietly
-            log.exception("queue %r is not run here: its executor failed to open", lane.queue.name)
-            await anyio.sleep(LOOK_AROUND)
-            del self.lanes[lane.queue.name]
-
-    async def keep_partitions(self) -> None:
-        """See to it that the history has a partition for each of the coming days."""
-        tries = 0
-        while True:
-            try:
-                await self._store.run(statements.ensure_partitions(self._store.names))
-                tries = 0
-            except TRANSIENT as exc:
-                tries += 1
-                log.warning("cannot make partitions of the history: %s", exc)
-            await anyio.sleep(backoff(tries) if tries else PARTITIONS * random.uniform(0.8, 1.0))
+    async def _look_after(self) -> None:
+        known = {claimed.job.lease_id for lane in self.lanes for claimed in lane.held}
+        known |= {settlement.job.lease_id for settlement in self._settler.unwritten}
+        names = self._store.names
+        leases = [lease for lease in known if lease is not None]
+        found = await self._store.run(statements.audit(names, self._known_as, leases))
+        unknown: list[UUID] = []
+        for _, lease, cancelling in found:
+            if lease not in known:
+                unknown.append(lease)
+            elif cancelling:
+                for lane in self.lanes:
+                    lane.cancel_job(lease)
+        if unknown:
+            back = await self._store.run(statements.give_back(names, self._known_as, unknown))
+            log.warning("gave back %d jobs whose claim's answer was lost", len(back))
+            self.feed({queue for queue, _ in back.values()})

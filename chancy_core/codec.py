@@ -10,17 +10,15 @@ import enum
 import inspect
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping
-from functools import lru_cache, partial
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
+from typing import Any, cast
 
 from attrs import frozen
 
+from chancy_core.converter import complaint, converter
 from chancy_core.errors import InvalidValue
-
-if TYPE_CHECKING:
-    from cattrs import Converter
 
 #: The most that one job's arguments, or its meta, may take as JSON, in bytes.
 MAX_BYTES = 1_000_000
@@ -35,42 +33,12 @@ _MOST = 10**4300 - 1
 _Place = tuple["_Place | None", str | int]
 
 
-@lru_cache(maxsize=1)
-def converter() -> "Converter":
-    """Return the converter for what is not plain JSON; cattrs is loaded when first needed."""
-    from datetime import time, timedelta
-    from decimal import Decimal
-    from pathlib import Path
-    from uuid import UUID
-
-    from cattrs.preconf.json import make_converter
-
-    made = make_converter(forbid_extra_keys=True)
-    for text in (UUID, Decimal, Path):
-        made.register_unstructure_hook_func(partial(_is, text), str)
-        made.register_structure_hook(text, lambda value, to: to(value))
-    made.register_unstructure_hook(time, time.isoformat)
-    made.register_structure_hook(time, lambda value, _: time.fromisoformat(value))
-    made.register_unstructure_hook(timedelta, timedelta.total_seconds)
-    made.register_structure_hook(timedelta, lambda value, _: timedelta(seconds=value))
-    made.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
-    made.register_structure_hook_func(
-        lambda kind: cast("Any", get_origin(kind)) in (Iterable, Collection),
-        lambda value, kind: made.structure(value, cast("Any", list)[get_args(kind)[0]]),
-    )
-    return made
-
-
-def _is(parent: type, kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, parent)
-
-
 def encode(value: Any, what: str) -> str:
     """Write *value* as JSON that PostgreSQL will store and give back unchanged.
 
-    Dataclasses, attrs classes, UUIDs, dates, decimals, enums and the like become plain values,
-    and come back through the annotations of the function that receives them. *what* names the
-    value in errors, such as `arguments of acme.send`.
+    Dataclasses, attrs classes, pydantic models, UUIDs, dates, decimals, enums and the like become
+    plain values, and come back through the annotations of the function that receives them.
+    *what* names the value in errors, such as `arguments of acme.send`.
 
     Numbers come back equal: a float from 1e16 on as an integer, -0.0 as 0.0.
 
@@ -79,7 +47,7 @@ def encode(value: Any, what: str) -> str:
     """
     try:
         plain = _plain(value, (None, what), 0)
-        text = json.dumps(plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = as_text(plain)
     except InvalidValue:
         raise
     except Exception as exc:  # the value's own code: of a mapping, of a key
@@ -91,6 +59,11 @@ def encode(value: Any, what: str) -> str:
             "keep large data elsewhere and pass where it is"
         )
     return text
+
+
+def as_text(plain: Any) -> str:
+    """Write plain JSON data as `encode` does, unchecked."""
+    return json.dumps(plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
 def _plain(value: Any, place: _Place, depth: int) -> Any:
@@ -116,7 +89,7 @@ def _plain(value: Any, place: _Place, depth: int) -> Any:
         raise _refused(
             place,
             f"{kind} cannot be stored; give plain JSON values, "
-            "dataclasses, attrs classes, UUIDs, dates, decimals or enums",
+            "dataclasses, attrs classes, pydantic models, UUIDs, dates, decimals or enums",
         )
     return _plain(simpler, place, depth + 1)
 
@@ -282,7 +255,7 @@ def structured(what: str, value: Any, kind: Any) -> Any:
     except Exception as exc:
         from cattrs import transform_error
 
-        raise InvalidValue("; ".join(transform_error(exc, path=what))) from exc
+        raise InvalidValue("; ".join(transform_error(exc, what, complaint))) from exc
 
 
 def as_object(text: str | bytes) -> dict[str, Any]:

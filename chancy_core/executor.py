@@ -6,16 +6,21 @@ names it.
 """
 
 import abc
+import copy
 import enum
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from attrs import field, frozen
+from attrs import define, evolve, field, frozen
 
 from chancy_core import codec, registry
-from chancy_core.errors import Unsupported
+from chancy_core.errors import InvalidValue, Unsupported
 from chancy_core.job import LimitKind, QueuedJob
+
+log = logging.getLogger("chancy.run")
 
 
 class Capability(enum.Flag):
@@ -42,18 +47,29 @@ class ExecutorHost:
     backend: str
 
 
-@frozen
+@define(eq=False)
 class Call:
     """One attempt to be run: the job, its arguments as JSON, and what time it has."""
 
     job: QueuedJob
     #: The job's arguments as they are stored, a JSON object: for executors that send them on.
     arguments: str
-    #: Seconds from now, or None.
+    #: Seconds that it had when it was made, or None.
     time_left: float | None = field(default=None, kw_only=True)
+    #: When these are over, by `time.monotonic()`.
+    deadline: float | None = field(init=False)
+    #: What its function, which ran elsewhere, has made of the job's meta, as JSON; None if nothing.
+    new_meta: str | None = field(default=None, init=False)
+    _given: QueuedJob | None = field(default=None, init=False)
+
+    @deadline.default
+    def _deadline(self) -> float | None:
+        return None if self.time_left is None else time.monotonic() + self.time_left
 
     def resolve(self, capabilities: Capability) -> tuple[Callable[..., Any], Mapping[str, Any]]:
         """Return the function and its structured arguments, for an executor that runs it here.
+
+        Among them is the job, if the function has a parameter that it is injected into.
 
         Raises `UnknownFunction` if nothing is registered under the job's name, `Unsupported` if
         an executor of these *capabilities* cannot run it, `InvalidValue` if the arguments do not
@@ -61,7 +77,27 @@ class Call:
         """
         made = registry.lookup(self.job.func)
         check_support(self.job, made.is_async, capabilities)
-        return made.func, codec.structure(made.func, self.job.kwargs)
+        arguments = codec.structure(made.func, self.job.kwargs)
+        if made.injected is not None:
+            # The meta is the function's own: what it makes of it is compared with the job's.
+            meta = copy.deepcopy(self.job.meta)
+            self._given = evolve(self.job, meta=meta, deadline=self.deadline)
+            arguments[made.injected] = self._given
+        return made.func, arguments
+
+    def changed_meta(self) -> str | None:
+        """Return the job's meta as JSON if its function has changed it, else None.
+
+        A meta that cannot be stored stays as it was, and a warning is logged.
+        """
+        if self._given is None:
+            return self.new_meta
+        try:
+            text = codec.encode(self._given.meta, f"meta of {self.job.func}")
+        except InvalidValue as exc:
+            log.warning("job %s: its meta stays as it was: %s", self.job.id, exc)
+            return None
+        return None if text == codec.as_text(self.job.meta) else text
 
 
 def check_support(job: QueuedJob, is_async: bool, capabilities: Capability) -> None:
@@ -107,6 +143,10 @@ class Executor(abc.ABC):
         traceback: TracebackType | None,
     ) -> None:
         """Let go of everything: no thread, child or file of this executor's stays behind."""
+
+    def resize(self, concurrency: int) -> None:
+        """Run up to *concurrency* calls at once from now on; what runs is not touched."""
+        self.concurrency = concurrency
 
     @abc.abstractmethod
     async def run(self, call: Call) -> Any:

@@ -11,12 +11,16 @@ import socket
 import threading
 import time
 from collections.abc import Iterable
+from queue import SimpleQueue
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from chancy_core import hint
+from chancy_core.hint import Hint
+from chancy_core.job import State
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
 
@@ -57,6 +61,19 @@ class Heartbeat:
         self._conn: psycopg.Connection[Any] | None = None
         self._gapless_since: float | None = None
         self._last = 0.0
+        self._rescued: SimpleQueue[str] = SimpleQueue()
+
+    @property
+    def sure_until(self) -> float:
+        """Until when, by the monotonic clock, nobody may declare this worker dead."""
+        return self._last + LEASE
+
+    def rescued(self) -> set[str]:
+        """Return the queues into which jobs of the dead have gone back since the last call."""
+        queues = set()
+        while not self._rescued.empty():
+            queues.add(self._rescued.get())
+        return queues
 
     def start(self) -> None:
         """Announce the worker and begin to renew. Blocks; raises if the database is not there."""
@@ -79,6 +96,7 @@ class Heartbeat:
                 self._close()
 
     def _announce(self, incarnation: UUID) -> None:
+        began = time.monotonic()
         self._run(
             statements.announce(
                 self._names,
@@ -90,7 +108,7 @@ class Heartbeat:
                 lease=LEASE,
             )
         )
-        self._mark()
+        self._mark(began)
 
     def _beat(self) -> None:
         while not self._stopping.wait(INTERVAL * random.uniform(0.9, 1.0)):
@@ -109,19 +127,22 @@ class Heartbeat:
 
     def _once(self) -> None:
         """Renew, and if our own renewals have been without a gap for a whole lease, rescue."""
+        began = time.monotonic()
         if not self._run(statements.renew(self._names, self.incarnation, LEASE)):
             log.error("worker %s was declared dead: what it holds is lost to it", self._name)
             reborn = uuid4()
             self._announce(reborn)
             self.incarnation = reborn
             return
-        self._mark()
+        self._mark(began)
         if self._gapless_since is not None and time.monotonic() - self._gapless_since >= LEASE:
             self._rescue()
 
-    def _mark(self) -> None:
-        """Note a renewal. After an outage everybody has a gap: all renew before anyone buries."""
-        now = time.monotonic()
+    def _mark(self, now: float) -> None:
+        """Note a renewal that was sent at *now*, on the monotonic clock.
+
+        After an outage everybody has a gap: all renew before anyone buries.
+        """
         if self._gapless_since is None or now - self._last > 2 * INTERVAL:
             self._gapless_since = now
         self._last = now
@@ -134,8 +155,14 @@ class Heartbeat:
             taken = self._run(statements.rescue(self._names, CRASH_LIMIT))
         if dead:
             log.warning("declared dead: workers %s", ", ".join(map(str, dead)))
-        for job, (_, state) in taken.items():
+        hints = set()
+        for job, (queue, state) in taken.items():
+            pending = state == State.PENDING
+            hints.add(Hint(hint.PUSHED, queue) if pending else Hint(hint.FINISHED, str(job)))
+            self._rescued.put(queue)
             log.warning("job %s: its worker died; now %s", job, state)
+        if hints:
+            self._run(statements.notify(self._names, hints))
 
     def _run(self, statement: Statement[T]) -> T:
         if self._conn is None:

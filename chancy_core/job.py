@@ -1,77 +1,20 @@
 """What a job is: `Job` as it is asked for, `QueuedJob` as it is stored, `Reference` to find it."""
 
-import enum
+import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Unpack
 from uuid import UUID
 
-from attrs import evolve, field, frozen
+from attrs import field, fields, frozen
 
-from chancy_core.codec import unstorable
-from chancy_core.errors import InvalidJob, JobFailed
+from chancy_core import codec
+from chancy_core.errors import InvalidJob, JobFailed, TimeLimitExceeded
+from chancy_core.limit import Limit, LimitKind
+from chancy_core.options import JobOptions, Registered, check_options
+from chancy_core.state import State
 
-
-class State(enum.StrEnum):
-    """Where a job stands. The first three are live, the others final.
-
-    A live job with `attempts > 0` is being retried; that is shown, not stored.
-    """
-
-    SCHEDULED = "scheduled"  #: due later: pushed so, or waiting for its next attempt
-    PENDING = "pending"  #: due, waiting for a worker
-    RUNNING = "running"  #: claimed by a worker, under a lease
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"  #: its last attempt failed (an error, a limit, a dead child)
-    CANCELLED = "cancelled"
-    QUARANTINED = "quarantined"  #: its workers died too often while they ran it
-    LOST = "lost"  #: begun, never to be begun again, and its worker died
-
-    @property
-    def finished(self) -> bool:
-        """Whether this state is final (but for an operator's explicit retry)."""
-        return self not in _LIVE
-
-
-_LIVE = frozenset({State.SCHEDULED, State.PENDING, State.RUNNING})
-
-
-class LimitKind(enum.StrEnum):
-    """What a limit bounds."""
-
-    TIME = "time"  #: seconds
-    MEMORY = "memory"  #: bytes
-
-
-def _limit_kind(kind: str) -> LimitKind:
-    try:
-        return LimitKind(kind)
-    except ValueError as exc:
-        raise InvalidJob(f"a limit is of Limit.Type.TIME or MEMORY, not {kind!r}") from exc
-
-
-@frozen
-class Limit:
-    """The most that one attempt of a job may use.
-
-    Time is kept by the worker on every executor; memory only where a job has a process of its
-    own. An attempt that goes beyond its limit fails, and may be tried again.
-
-        Limit(Limit.Type.TIME, 30)
-    """
-
-    Type = LimitKind
-
-    kind: LimitKind = field(converter=_limit_kind)
-    value: float = field()
-
-    @value.validator
-    def _positive(self, _: Any, value: float) -> None:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        _require(
-            number and 0 < value < float("inf"),
-            f"a {self.kind} limit must be a number above 0, not {value!r}",
-        )
+__all__ = ["Failure", "Job", "JobOptions", "Limit", "LimitKind", "QueuedJob", "Reference", "State"]
 
 
 def _require(condition: object, message: str) -> None:
@@ -81,7 +24,9 @@ def _require(condition: object, message: str) -> None:
 
 def _check_text(job: "Job", name: str, most: int) -> None:
     value = getattr(job, name)
-    problem = unstorable(value) if isinstance(value, str) else f"is {value!r}, which is no string"
+    problem = (
+        codec.unstorable(value) if isinstance(value, str) else f"is {value!r}, which is no string"
+    )
     if problem is None:
         size = len(value) if value.isascii() else len(value.encode())
         if 1 <= size <= most:
@@ -167,13 +112,101 @@ class Job:
         if self.scheduled_at is not None:
             _check_due(self, self.scheduled_at)
 
-    def options(self, **changes: Any) -> Self:
-        """Return this job with other settings, such as `queue="mail"` or `priority=5`."""
-        return evolve(self, **changes)
+    @classmethod
+    def from_func(cls, func: Registered, **options: Unpack[JobOptions]) -> "Job":
+        """Return a job of *func*, with the options of its decorator and then these.
+
+        Raises `InvalidJob` for what was not decorated with `@job`.
+        """
+        template = getattr(func, "template", None)
+        if isinstance(template, Job):
+            return template.options(**options)
+        raise InvalidJob(
+            f"{func!r} is no job: decorate it with @job, or name what the worker has registered: "
+            "Job('acme.mail.send')"
+        )
+
+    def options(self, **changes: Unpack[JobOptions]) -> "Job":
+        """Return this job with other settings, such as `queue="mail"` or `priority=5`.
+
+        Of a job that is stored already: what was asked for then, to be pushed once more.
+        """
+        check_options(f"job {self.func!r}", changes)
+        return self._asked(**changes)
+
+    def _asked(self, **changes: Any) -> "Job":
+        return Job(**{name: getattr(self, name) for name in _FIELDS} | changes)
+
+    def with_kwargs(self, /, **kwargs: Any) -> "Job":
+        """Return this job with these arguments, and no others."""
+        return self._asked(kwargs=kwargs)
+
+    def with_queue(self, queue: str) -> "Job":
+        """Return this job for another queue."""
+        return self._asked(queue=queue)
+
+    def with_priority(self, priority: int) -> "Job":
+        """Return this job with another priority; higher runs first."""
+        return self._asked(priority=priority)
+
+    def with_max_attempts(self, max_attempts: int) -> "Job":
+        """Return this job with another number of attempts, the first included."""
+        return self._asked(max_attempts=max_attempts)
+
+    def with_scheduled_at(self, scheduled_at: datetime | None) -> "Job":
+        """Return this job due at another, aware, time; None is at once."""
+        return self._asked(scheduled_at=scheduled_at)
+
+    def with_limits(self, limits: Iterable[Limit]) -> "Job":
+        """Return this job with these limits, and no others."""
+        return self._asked(limits=limits)
+
+    def with_unique_key(self, unique_key: str | None) -> "Job":
+        """Return this job under another unique key, or none."""
+        return self._asked(unique_key=unique_key)
+
+    def with_meta(self, meta: Mapping[str, Any]) -> "Job":
+        """Return this job with this meta, and no other."""
+        return self._asked(meta=meta)
+
+    def pack(self) -> dict[str, Any]:
+        """Return this job as plain JSON data, to be kept somewhere and unpacked later.
+
+        Of a stored job, what was asked for. Raises `InvalidValue` for arguments or a meta that
+        have no JSON form.
+        """
+        packed = {name: getattr(self, name) for name in _FIELDS}
+        for name in ("kwargs", "meta"):
+            text = codec.encode(packed[name], f"{name} of {self.func}")
+            packed[name] = codec.decode(text)
+        packed["limits"] = [[limit.kind.value, limit.value] for limit in self.limits]
+        if self.scheduled_at is not None:
+            packed["scheduled_at"] = self.scheduled_at.isoformat()
+        return packed
+
+    @staticmethod
+    def unpack(packed: Mapping[str, Any]) -> "Job":
+        """Return the job that `pack` wrote; what is missing has its default.
+
+        Raises `InvalidJob` when it makes no sense, or has fields that this version does not know.
+        """
+        if not isinstance(packed, Mapping) or "func" not in packed or set(packed) - set(_FIELDS):
+            raise InvalidJob(f"{packed!r:.200} is no packed job, which has {', '.join(_FIELDS)}")
+        values = dict(packed)
+        try:
+            values["limits"] = [Limit(kind, value) for kind, value in values.get("limits", ())]
+            if values.get("scheduled_at") is not None:
+                values["scheduled_at"] = datetime.fromisoformat(values["scheduled_at"])
+        except (TypeError, ValueError) as exc:
+            raise InvalidJob(f"the packed job of {packed['func']!r}: {exc}") from exc
+        return Job(**values)
 
     def limit(self, kind: LimitKind) -> float | None:
         """Return the first limit of this kind, or None."""
         return next((limit.value for limit in self.limits if limit.kind is kind), None)
+
+
+_FIELDS = tuple(attribute.name for attribute in fields(Job))
 
 
 @frozen(kw_only=True)
@@ -196,6 +229,8 @@ class QueuedJob(Job):
 
     id: UUID
     state: State
+    #: A running job that was injected into its function may change it: it is saved at the end.
+    meta: dict[str, Any] = field(factory=dict)
     #: How often it was claimed; never less. `(id, claims)` names one execution.
     claims: int = 0
     #: How many attempts have an outcome of the job's own making.
@@ -213,9 +248,22 @@ class QueuedJob(Job):
     errors: tuple[Failure, ...] = ()
     #: What the function returned, as plain JSON data.
     returned: Any = None
+    #: When its time is up, by `time.monotonic()` of the process that runs it.
+    deadline: float | None = field(default=None, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         """A row is taken as it is: what is in it was checked when it was pushed."""
+
+    @property
+    def time_remaining(self) -> float | None:
+        """Seconds until the time limit of the attempt that runs here, 0 or more; None without."""
+        return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
+
+    def checkpoint(self) -> None:
+        """Raise `TimeLimitExceeded` if the time limit is over: for loops that nobody can end."""
+        if self.time_remaining == 0:
+            limit = self.limit(LimitKind.TIME)
+            raise TimeLimitExceeded(f"job {self.id} ({self.func}) took longer than {limit} s")
 
     def result(self) -> Any:
         """Return what the function returned, as plain JSON data.

@@ -18,10 +18,12 @@ from chancy_core.heartbeat import Heartbeat
 from chancy_core.hint import Hint
 from chancy_core.job import State
 from chancy_core.postgres import Listener
+from chancy_core.queue import Queue
 from chancy_core.settle import Settler
 from chancy_core.store import statements
 from chancy_core.store.statements import Settlement
 from chancy_core.store.store import TRANSIENT, Store
+from chancy_core.wake import Waker
 
 if TYPE_CHECKING:
     from chancy_core.worker import Worker
@@ -61,27 +63,34 @@ async def _feed(
 ) -> None:
     """Claim and run until told to stop, then let the jobs come to their end."""
     chancy = worker.chancy
-    claimer = Claimer(
-        chancy.store, settler, tags=worker.tags, incarnation=lambda: heartbeat.incarnation
+    await chancy.store.run(
+        statements.declare(chancy.names, Queue("default"), upsert=False)  # if it is missing
     )
+    claimer = Claimer(chancy.store, settler, heartbeat, tags=worker.tags)
+    waker = Waker(chancy.store, claimer, settler)
 
-    def requeued(settled: Sequence[Settlement]) -> None:
+    def written(settled: Sequence[Settlement]) -> None:
+        settled = [s for s in settled if not s.verdict.state.finished]
         claimer.requeued(settled)
+        if any(s.verdict.state is State.SCHEDULED for s in settled):
+            waker.due()
         for name, state in ((hint.PUSHED, State.PENDING), (hint.SCHEDULED, State.SCHEDULED)):
             for queue in {s.job.queue for s in settled if s.verdict.state is state}:
                 chancy.hint(Hint(name, queue))
 
-    settler.requeued = requeued
+    settler.written = written
+    settler.ended = lambda job: chancy.hint(Hint(hint.FINISHED, str(job)))
     async with anyio.create_task_group() as lanes:
         async with anyio.create_task_group() as feeders:
             feeders.start_soon(claimer.claim, worker.stopping)
-            feeders.start_soon(claimer.promote)
-            feeders.start_soon(claimer.keep_partitions)
-            feeders.start_soon(claimer.look_around, lanes)
+            feeders.start_soon(claimer.audit)
             feeders.start_soon(claimer.watch_lease)
+            feeders.start_soon(claimer.lanes.keep, lanes)
+            feeders.start_soon(waker.promote)
+            feeders.start_soon(waker.keep_partitions)
             if chancy.notifications:
                 listener = Listener(chancy.listen_conninfo, [chancy.names.channel])
-                feeders.start_soon(claimer.listen, listener)
+                feeders.start_soon(waker.listen, listener)
             task_status.started()
             await worker.stopping.wait()
             feeders.cancel_scope.cancel()
@@ -91,18 +100,18 @@ async def _feed(
 
 async def _drain(worker: "Worker", claimer: Claimer) -> None:
     """Hand back what has not begun; let the rest end in the grace period, or cancel it."""
-    for lane in claimer.lanes.values():
+    for lane in claimer.lanes:
         lane.hand_back()
     async with anyio.create_task_group() as race:
 
         async def hurry() -> None:
             with anyio.move_on_after(worker.grace_period):
                 await worker.hurry.wait()
-            for lane in claimer.lanes.values():
+            for lane in claimer.lanes:
                 lane.cancel()
 
         race.start_soon(hurry)
-        for lane in claimer.lanes.values():
+        for lane in claimer.lanes:
             await lane.drained()
         race.cancel_scope.cancel()
 

@@ -22,6 +22,7 @@ class Kind(enum.StrEnum):
     UNSUPPORTED = "unsupported"  #: the queue's executor cannot run such a job
     UNKNOWN_FUNCTION = "unknown-function"  #: this worker's code has not registered it
     UNREADABLE = "unreadable"  #: somebody wrote nonsense into the job's row
+    CANCELLED = "cancelled"  #: somebody asked for it
     SHUTDOWN = "shutdown"  #: the worker stopped before the attempt had ended
 
 
@@ -36,7 +37,7 @@ class Outcome:
     kind: Kind
     result: str | None = None
     failure: Failure | None = None
-    #: What the job's meta has become, as JSON; None if it is as it was.
+    #: What the function made of the job's meta, as JSON, whatever the ending; None: it stays.
     meta: str | None = None
 
 
@@ -50,6 +51,14 @@ class Verdict:
     delay: float = 0.0
 
 
+#: Endings that leave nothing to decide; of the last two, another attempt could change nothing.
+_CLEAR = {
+    Kind.SUCCESS: Verdict(State.SUCCEEDED),
+    Kind.CANCELLED: Verdict(State.CANCELLED, counted=False),
+    Kind.UNSUPPORTED: Verdict(State.FAILED, counted=False),
+    Kind.UNREADABLE: Verdict(State.FAILED, counted=False),
+}
+
 #: How long a job whose function no worker knows is offered around, in seconds.
 UNKNOWN_TIMEOUT = 3600.0
 
@@ -60,17 +69,15 @@ def settle(job: QueuedJob, outcome: Outcome) -> Verdict:
     A job whose function is unknown is given back with delays of 5, 10, 20, 40 and then 60 s, and
     fails when they would amount to more than `UNKNOWN_TIMEOUT`.
     """
-    if outcome.kind is Kind.SUCCESS:
-        return Verdict(State.SUCCEEDED)
+    if outcome.kind in _CLEAR:
+        return _CLEAR[outcome.kind]
     if outcome.kind is Kind.UNKNOWN_FUNCTION:
         refusals = _refusals(job)
         if sum(_delay(n) for n in range(refusals + 1)) > UNKNOWN_TIMEOUT:
             return Verdict(State.FAILED, counted=False)
         return Verdict(State.SCHEDULED, counted=False, delay=_delay(refusals))
-    if outcome.kind is Kind.SHUTDOWN:
-        return Verdict(State.PENDING, counted=False)
-    if outcome.kind in {Kind.UNSUPPORTED, Kind.UNREADABLE}:  # another attempt cannot change it
-        return Verdict(State.FAILED, counted=False)
+    if outcome.kind is Kind.SHUTDOWN:  # what was begun may not be begun again if at most once
+        return Verdict(State.LOST if job.at_most_once else State.PENDING, counted=False)
     return Verdict(State.FAILED if job.attempts + 1 >= job.max_attempts else State.PENDING)
 
 

@@ -6,6 +6,7 @@ modules that register them. What crosses is JSON; nothing is pickled.
 
 import inspect
 import json
+import time
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,8 +15,8 @@ from typing import Any
 
 import attrs
 
-from chancy_core import codec, errors, registry
-from chancy_core.executor import Call, Capability, check_support
+from chancy_core import codec, errors
+from chancy_core.executor import Call, Capability
 from chancy_core.job import Failure, Limit, LimitKind, QueuedJob, State
 
 
@@ -30,31 +31,48 @@ class Raised(errors.ExecutionError):
 #: Errors that keep their class on the way back, since they mean something to the worker.
 _OWN = {
     kind.__name__: kind
-    for kind in (errors.UnknownFunction, errors.Unsupported, errors.MemoryLimitExceeded)
+    for kind in (
+        errors.UnknownFunction,
+        errors.Unsupported,
+        errors.TimeLimitExceeded,
+        errors.MemoryLimitExceeded,
+    )
 }
+#: What of a job crosses as it is, besides those fields that need to be written out.
+_PLAIN = (
+    *("func", "queue", "priority", "max_attempts", "unique_key", "at_most_once", "exclusive"),
+    *("keep_result", "attempts", "claims", "crashes", "cancelling"),
+)
+_IDS = ("id", "worker", "lease_id")
+_INSTANTS = ("created_at", "scheduled_at", "started_at")
 
 
 def request(call: Call) -> bytes:
     """Write a call as bytes."""
     job = call.job
-    head = {
-        "id": str(job.id),
-        "func": job.func,
-        "queue": job.queue,
-        "attempts": job.attempts,
-        "claims": job.claims,
-        "created_at": job.created_at.isoformat(),
-        "memory": job.limit(LimitKind.MEMORY),
-    }
+    head = {name: getattr(job, name) for name in _PLAIN}
+    for name in _IDS:
+        value = getattr(job, name)
+        head[name] = value and str(value)
+    for name in _INSTANTS:
+        value = getattr(job, name)
+        head[name] = value and value.isoformat()
+    head["meta"] = job.meta
+    head["limits"] = [[limit.kind.value, limit.value] for limit in job.limits]
+    head["errors"] = [attrs.asdict(failure) for failure in job.errors]
+    # No clock is the same elsewhere: what crosses is how long.
+    left = None if call.deadline is None else max(0.0, call.deadline - time.monotonic())
+    head["time_left"] = left
     return json.dumps(head).encode() + b"\n" + call.arguments.encode()
 
 
-def reply(answer: bytes) -> codec.Encoded:
-    """Read a reply: the result as JSON.
+def reply(call: Call, answer: bytes) -> codec.Encoded:
+    """Read the reply to *call*: the result as JSON. What became of the job's meta is kept in it.
 
     Raises `Raised`, or the error of ours that ended the call.
     """
-    kind, _, body = answer.partition(b"\n")
+    kind, meta, body = answer.split(b"\n", 2)
+    call.new_meta = meta.decode() or None
     if kind == b"ok":
         return codec.Encoded(body, "utf-8")
     failure = Failure(**json.loads(body))
@@ -94,37 +112,36 @@ def perform(
     holds the call to its memory limit, in bytes. Whatever the function raises, `SystemExit`
     included, is an outcome: it never ends the process that performs it.
     """
-    head_text, _, body = message.partition(b"\n")
-    head = json.loads(head_text)
-    job = _job(head)
+    call = _call(message)
+    job = call.job
     try:
-        made = registry.lookup(job.func)
-        check_support(job, made.is_async, capabilities)
-        arguments = codec.structure(made.func, codec.as_object(body))
-        with limited(head["memory"]):
-            value = call_here(made.func, arguments, backend)
-        return b"ok\n" + codec.salvage(value).encode()
+        call.job = attrs.evolve(job, kwargs=codec.as_object(call.arguments))
+        func, arguments = call.resolve(capabilities)
+        with limited(job.limit(LimitKind.MEMORY)):
+            value = call_here(func, arguments, backend)
+        kind, body = "ok", codec.salvage(value) if job.keep_result else "null"
     except MemoryError as exc:
-        failure = describe(errors.MemoryLimitExceeded(f"{job.func}: out of memory: {exc}"))
+        kind, body = _written(errors.MemoryLimitExceeded(f"{job.func}: out of memory: {exc}"))
     except BaseException as exc:  # noqa: BLE001 - whatever it raises is the job's outcome
-        failure = describe(exc)
-    kind = b"own" if failure.type in _OWN else b"error"
-    return kind + b"\n" + json.dumps(attrs.asdict(failure)).encode()
+        kind, body = _written(exc)
+    return f"{kind}\n{call.changed_meta() or ''}\n{body}".encode()
 
 
-def _job(head: dict[str, Any]) -> QueuedJob:
-    """Rebuild as much of the job as its function may look at."""
+def _written(exc: BaseException) -> tuple[str, str]:
+    failure = describe(exc)
+    return "own" if failure.type in _OWN else "error", json.dumps(attrs.asdict(failure))
+
+
+def _call(message: bytes) -> Call:
+    """Rebuild the call; the job's own arguments are left out until somebody can be blamed."""
     from datetime import datetime
     from uuid import UUID
 
-    memory = head["memory"]
-    return QueuedJob(
-        head["func"],
-        limits=() if memory is None else (Limit(LimitKind.MEMORY, memory),),
-        id=UUID(head["id"]),
-        queue=head["queue"],
-        state=State.RUNNING,
-        attempts=head["attempts"],
-        claims=head["claims"],
-        created_at=datetime.fromisoformat(head["created_at"]),
-    )
+    head_text, _, body = message.partition(b"\n")
+    head = json.loads(head_text)
+    time_left = head.pop("time_left")
+    for names, read in ((_IDS, UUID), (_INSTANTS, datetime.fromisoformat)):
+        head |= {name: read(head[name]) for name in names if head[name] is not None}
+    head["limits"] = [Limit(kind, value) for kind, value in head["limits"]]
+    head["errors"] = tuple(Failure(**failure) for failure in head["errors"])
+    return Call(QueuedJob(**head, state=State.RUNNING), body.decode(), time_left=time_left)

@@ -4,75 +4,36 @@ A job's row holds the *name* of its function. A name is looked up here and nowhe
 is imported because a row says so.
 """
 
-import functools
 import importlib
 import importlib.util
-import inspect
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from chancy_core.errors import InvalidJob, UnknownFunction
-from chancy_core.job import Job
+from chancy_core.function import JobFunction
+from chancy_core.job import Job, JobOptions
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_functions: dict[str, "JobFunction[..., Any]"] = {}
-
-
-class JobFunction(Generic[P, R]):
-    """A registered function: still callable as it was, and a maker of jobs that call it."""
-
-    def __init__(self, func: Callable[P, R], name: str, options: dict[str, Any]) -> None:
-        self.func = func
-        self.name = name
-        self._template = Job(name, **options)
-        self._signature = inspect.signature(func)
-        functools.update_wrapper(self, func)
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Call the function here and now, as if it were no job."""
-        return self.func(*args, **kwargs)
-
-    def __repr__(self) -> str:
-        return f"<job {self.name}>"
-
-    @property
-    def is_async(self) -> bool:
-        """Whether calling the function gives a coroutine."""
-        return inspect.iscoroutinefunction(self.func)
-
-    def bind(self, *args: P.args, **kwargs: P.kwargs) -> Job:
-        """Return the job of this call, to be pushed.
-
-        Raises `InvalidJob` when the arguments do not fit the function's signature.
-        """
-        try:
-            bound = self._signature.bind(*args, **kwargs)
-        except TypeError as exc:
-            raise InvalidJob(f"job {self.name!r}: {exc}") from exc
-        arguments = dict(bound.arguments)
-        for parameter in self._signature.parameters.values():
-            if parameter.kind is parameter.VAR_KEYWORD:
-                arguments |= arguments.pop(parameter.name, {})
-        return self._template.options(kwargs=arguments)
-
-    def options(self, **changes: Any) -> "JobFunction[P, R]":
-        """Return the same function with other settings for its jobs, such as `queue="mail"`."""
-        twin = JobFunction(self.func, self.name, {})
-        twin._template = self._template.options(**changes)
-        return twin
+_functions: dict[str, JobFunction[..., Any]] = {}
 
 
 @overload
 def job(func: Callable[P, R], /) -> JobFunction[P, R]: ...
 @overload
 def job(
-    *, name: str | None = None, **options: Any
+    *, name: str | None = None, **options: Unpack[JobOptions]
 ) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
-def job(func: Callable[P, R] | None = None, /, *, name: str | None = None, **options: Any) -> Any:
+def job(
+    func: Callable[P, R] | None = None,
+    /,
+    *,
+    name: str | None = None,
+    **options: Unpack[JobOptions],
+) -> Any:
     """Register a function, so that workers of this code may run it as a job.
 
         @job(queue="mail", max_attempts=5)
@@ -80,16 +41,19 @@ def job(func: Callable[P, R] | None = None, /, *, name: str | None = None, **opt
 
         await chancy.push(welcome.bind(address="ada@example.org"))
 
-    *options* are the fields of `Job`. The name is the function's module and qualified name
-    unless *name* is given; a script's `__main__` is written as its own name.
+    *options* are the settings of `Job`. The name is the function's module and qualified name
+    unless *name* is given; a script's `__main__` is written as its own name. A keyword-only
+    parameter whose default is `INJECTED` is given the running job, a `QueuedJob`.
 
-    Raises `InvalidJob` when another function has the name already, or the signature has
-    positional-only or `*args` parameters, which no job can fill.
+    Raises `InvalidJob` when another function has the name already, for an option that does not
+    exist, for a generator or a method, and for positional-only or `*args` parameters, which no
+    job can fill.
     """
 
     def register(func: Callable[P, R]) -> JobFunction[P, R]:
+        if not callable(func) or isinstance(func, JobFunction | type):
+            raise InvalidJob(f"@job decorates functions that are no jobs yet, and not {func!r}")
         made = JobFunction(func, name or default_name(func), options)
-        _check_signature(made)
         other = _functions.get(made.name)
         if other is not None and _place(other.func) != _place(func):
             raise InvalidJob(
@@ -107,20 +71,14 @@ def _place(func: Callable[..., Any]) -> str:
     return f"{code.co_filename}:{code.co_firstlineno}" if code else repr(func)
 
 
-def _check_signature(made: JobFunction[..., Any]) -> None:
-    for parameter in inspect.signature(made.func).parameters.values():
-        if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL}:
-            raise InvalidJob(
-                f"job {made.name!r}: arguments are passed by name, which {parameter} cannot take"
-            )
-
-
 def default_name(func: Callable[..., Any]) -> str:
     """Return `module.qualname`, with `__main__` written as the script's own name."""
-    module = func.__module__
+    module, name = func.__module__, getattr(func, "__qualname__", None)
+    if name is None:
+        raise InvalidJob(f"{func!r} has no name of its own: give it one by @job(name=...)")
     if module == "__main__":
         module = main_name()
-    return f"{module.removesuffix('.__main__')}.{func.__qualname__}"
+    return f"{module.removesuffix('.__main__')}.{name}"
 
 
 def main_name() -> str:
@@ -144,6 +102,16 @@ def lookup(name: str) -> JobFunction[..., Any]:
             f"no function is registered as {name!r} here; decorate it with @job and name its "
             "module in Chancy(..., jobs=[...])"
         ) from None
+
+
+def check_call(job: Job) -> None:
+    """Raise `InvalidJob` if the job's arguments are not those that its function takes.
+
+    Their names are compared with the signature, if this process has registered the function.
+    """
+    made = _functions.get(job.func)
+    if made is not None:
+        made.check(job.kwargs)
 
 
 def import_jobs(modules: Iterable[str]) -> None:

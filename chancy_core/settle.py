@@ -2,10 +2,12 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from uuid import UUID
 
 import anyio
 
+from chancy_core.store import statements
 from chancy_core.store.statements import Settlement
 from chancy_core.store.store import TRANSIENT, Store, backoff
 
@@ -15,6 +17,8 @@ log = logging.getLogger("chancy.settle")
 BATCH = 500
 #: How many unwritten outcomes a worker keeps before it stops claiming.
 BACKLOG = 5_000
+#: How many jobs a worker remembers that somebody waits for, and that have ended.
+REMEMBERED = 10_000
 
 
 class Settler:
@@ -22,8 +26,12 @@ class Settler:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        #: Called with those jobs that have just gone back into their queues.
-        self.requeued: Callable[[Sequence[Settlement]], None] = lambda _: None
+        #: Called with what has just been written, and counted.
+        self.written: Callable[[Sequence[Settlement]], None] = lambda _: None
+        #: Called with jobs that somebody waits for, once they have ended.
+        self.ended: Callable[[UUID], None] = lambda _: None
+        self._ended: dict[UUID, None] = {}
+        self._awaited: dict[UUID, None] = {}
         self._waiting: deque[Settlement] = deque()
         self._writing: list[Settlement] = []
         self._more = anyio.Event()
@@ -35,6 +43,18 @@ class Settler:
     def full(self) -> bool:
         """Whether so much is unwritten that nothing more should be claimed."""
         return len(self._waiting) >= BACKLOG
+
+    @property
+    def unwritten(self) -> Iterable[Settlement]:
+        """What was handed over and is not known to be written yet."""
+        return (*self._waiting, *self._writing)
+
+    def awaited(self, job: UUID) -> None:
+        """Note that somebody waits for a job; if it has just ended here, say so again."""
+        if job in self._ended:
+            self.ended(job)
+        else:
+            _remember(self._awaited, job)
 
     def put(self, settlement: Settlement) -> None:
         """Hand over an outcome; it is written soon."""
@@ -70,8 +90,36 @@ class Settler:
                 await anyio.sleep(backoff(tries))
             else:
                 break
-        self.requeued([s for s in batch if not s.verdict.state.finished])
+        stale = [s for s in batch if s.job.id not in counted]
+        if stale:
+            await self._discard(stale)
+            batch = [s for s in batch if s.job.id in counted]
+        self.written(batch)
         for settlement in batch:
-            if settlement.job.id not in counted:
-                self.stale += 1
-                log.warning("job %s: outcome discarded, its lease was lost", settlement.job.id)
+            if settlement.verdict.state.finished:
+                self._end(settlement.job.id)
+
+    def _end(self, job: UUID) -> None:
+        _remember(self._ended, job)
+        if self._awaited.pop(job, self) is None:
+            self.ended(job)
+
+    async def _discard(self, stale: Sequence[Settlement]) -> None:
+        """Count outcomes that came too late; not those that the job itself has written."""
+        try:
+            own = await self._store.run(statements.settled_before(self._store.names, stale))
+        except TRANSIENT:
+            own = set()
+        for settlement in stale:
+            if settlement.job.id in own:  # by `complete_ex`, in a transaction of its own
+                self._end(settlement.job.id)
+                continue
+            self.stale += 1
+            log.warning("job %s: outcome discarded, its lease was lost", settlement.job.id)
+
+
+def _remember(ids: dict[UUID, None], job: UUID) -> None:
+    """Add to the ids that are remembered; the oldest is forgotten."""
+    ids[job] = None
+    if len(ids) > REMEMBERED:
+        del ids[next(iter(ids))]

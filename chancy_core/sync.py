@@ -8,25 +8,25 @@ from contextlib import ExitStack
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from uuid import UUID
 
 import anyio
 
 from chancy_core import given
-from chancy_core.asking import ALL
+from chancy_core.calls import Named, Which, check_resume, identities, identity, page, several
 from chancy_core.door import Door, twin
-from chancy_core.filter import Answer, JobFilter, Page
-from chancy_core.given import Named, Pushable
-from chancy_core.hint import Hint
+from chancy_core.given import BATCH, Pushable
 from chancy_core.job import QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names, Statement
-from chancy_core.store import requests, statements
-from chancy_core.store.rows import WorkerInfo
-from chancy_core.store.steps import Request, carry_out_sync
 
 if TYPE_CHECKING:
+    from chancy_core.filter import Answer, JobFilter, Page
+    from chancy_core.hint import Hint
     from chancy_core.migrate import Migrator
     from chancy_core.postgres.threaded import ThreadedPool
+    from chancy_core.store.requests import Request
+    from chancy_core.store.rows import WorkerInfo
 
 T = TypeVar("T")
 
@@ -81,16 +81,17 @@ class Twins:
         self._door.close()
 
     def _run_sync(self, statement: Statement[T]) -> T:
-        from chancy_core.within import run_sync
+        from chancy_core.transaction import run_sync
 
         with self._open()[0].connection() as conn:
             return run_sync(conn, statement)
 
-    def _ask_sync(self, request: Request[T]) -> T:
+    def _ask_sync(self, request: "Request[T]") -> T:
+        from chancy_core.store import requests, statements
         from chancy_core.store.store import TRANSIENT
 
         hints: dict[Hint, None] = {}
-        answer = carry_out_sync(request, self._run_sync, hints.setdefault)
+        answer = requests.carry_out_sync(request, self._run_sync, hints.setdefault)
         if hints and self.notifications:
             try:
                 self._run_sync(statements.notify(self.names, hints))
@@ -122,37 +123,54 @@ class Twins:
     @twin
     def sync_declare(self, queue: Queue, *, upsert: bool = False, check: bool = True) -> Queue:
         """Store a queue's settings, and return what is stored."""
-        queue = given.queue(queue, check=check)
+        from chancy_core.installed import find_executor
+        from chancy_core.store import requests
+
+        if check:
+            find_executor(queue)
         return self._ask_sync(requests.declare(self.names, queue, upsert=upsert))
 
     @twin
     def sync_get_queue(self, name: str) -> Queue:
         """Return a queue as it is stored."""
+        from chancy_core.store import requests
+
         return self._ask_sync(requests.get_queue(self.names, name))
 
     @twin
     def sync_get_all_queues(self) -> list[Queue]:
         """Return all queues, by name."""
+        from chancy_core.store import requests, statements
+
         return self._ask_sync(requests.one(statements.queues(self.names)))
 
     @twin
     def sync_pause_queue(self, name: str, *, resume_at: datetime | timedelta | None = None) -> None:
-        """Let no worker begin jobs of a queue."""
-        self._ask_sync(requests.pause_queue(self.names, name, given.resumption(resume_at)))
+        """Have no more jobs of a queue begun."""
+        from chancy_core.store import requests
+
+        check_resume(resume_at)
+        self._ask_sync(requests.pause_queue(self.names, name, resume_at))
 
     @twin
     def sync_resume_queue(self, name: str) -> None:
         """Make a paused queue active."""
+        from chancy_core.store import requests
+
         self._ask_sync(requests.resume_queue(self.names, name))
 
     @twin
     def sync_delete_queue(self, name: str, *, purge_jobs: bool = True) -> int:
         """Delete a queue; answers how many waiting jobs went with it."""
+        from chancy_core.store import requests
+
         return self._ask_sync(requests.delete_queue(self.names, name, purge_jobs=purge_jobs))
 
     @twin
-    def sync_get_all_workers(self) -> list[WorkerInfo]:
+    def sync_get_all_workers(self) -> "list[WorkerInfo]":
         """Return the workers that have a row."""
+        from chancy_core.store import requests, statements
+
         return self._ask_sync(requests.one(statements.workers(self.names)))
 
     # -- jobs --------------------------------------------------------------------------------------
@@ -160,14 +178,18 @@ class Twins:
     @twin
     def sync_push(self, job: Pushable) -> Reference:
         """Store a job."""
+        from chancy_core.store import requests
+
         request = requests.push(self.names, [given.job(job)], requests.store_surely)
         return self._ask_sync(request)[0]
 
     @twin
     def sync_push_many(
-        self, jobs: Iterable[Pushable], *, batch_size: int = requests.BATCH
+        self, jobs: Iterable[Pushable], *, batch_size: int = BATCH
     ) -> list[Reference]:
         """Store jobs, *batch_size* in one transaction; answers their references in this order."""
+        from chancy_core.store import requests
+
         references: list[Reference] = []
         for batch in given.batches(jobs, batch_size):
             references += self._ask_sync(requests.push(self.names, batch, requests.store_surely))
@@ -176,59 +198,70 @@ class Twins:
     @twin
     def sync_get_job(self, reference: Named) -> QueuedJob:
         """Return a job, live or finished."""
-        return self._ask_sync(requests.get_job(self.names, given.id_of(reference)))
+        from chancy_core.store import requests
+
+        return self._ask_sync(requests.get_job(self.names, identity(reference)))
 
     @twin
     def sync_get_jobs(self, references: Iterable[Named]) -> list[QueuedJob]:
         """Return those of these jobs that exist, in no order."""
-        return self._ask_sync(requests.get_jobs(self.names, given.ids_of(references)))
+        from chancy_core.store import requests
+
+        return self._ask_sync(requests.get_jobs(self.names, several(references)))
 
     @twin
     def sync_list_jobs(
-        self,
-        filter: JobFilter = ALL,  # noqa: A002 - what it is called wherever jobs are listed
-        *,
-        limit: int = 100,
-        before: Named | None = None,
-    ) -> Page:
-        """Return a page of the jobs that a filter lets pass, the newest first."""
-        wanted = given.page(filter, limit, before)
-        return self._ask_sync(requests.list_jobs(self.names, *wanted))
+        self, which: "JobFilter | None" = None, *, limit: int = 100, before: UUID | None = None
+    ) -> "Page":
+        """Return a page of jobs, live and finished, the newest first."""
+        from chancy_core.store import requests
+
+        wanted = page(which, limit)
+        return self._ask_sync(requests.list_jobs(self.names, wanted, limit, before))
 
     @twin
-    def sync_cancel_job(self, reference: Named) -> Answer:
+    def sync_cancel_job(self, reference: Named) -> "Answer":
         """Cancel a job."""
-        return self._ask_sync(requests.cancel(self.names, given.ids_of([reference])))[0]
+        from chancy_core.store import requests
+
+        return self._ask_sync(requests.cancel(self.names, [identity(reference)]))[0]
 
     @twin
-    def sync_cancel_jobs(self, jobs: Iterable[Named] | JobFilter) -> list[Answer]:
+    def sync_cancel_jobs(self, which: Which) -> "list[Answer]":
         """Cancel jobs; one answer for each."""
-        return self._ask_sync(requests.cancel(self.names, given.which(jobs)))
+        from chancy_core.store import requests
+
+        return self._ask_sync(requests.cancel(self.names, identities(which)))
 
     @twin
-    def sync_retry_jobs(self, jobs: Iterable[Named] | JobFilter) -> list[Answer]:
+    def sync_retry_jobs(self, which: Which) -> "list[Answer]":
         """Bring finished jobs back into their queues; one answer for each."""
-        return self._ask_sync(requests.retry(self.names, given.which(jobs)))
+        from chancy_core.store import requests
+
+        return self._ask_sync(requests.retry(self.names, identities(which)))
 
     @twin
-    def sync_purge_jobs(self, jobs: Iterable[Named] | JobFilter) -> list[Answer]:
+    def sync_purge_jobs(self, which: Which) -> "list[Answer]":
         """Delete jobs that are not running; one answer for each."""
-        return self._ask_sync(requests.purge(self.names, given.which(jobs)))
+        from chancy_core.store import requests
+
+        return self._ask_sync(requests.purge(self.names, identities(which)))
 
     @twin
     def sync_wait_for_job(self, reference: Named, *, timeout: float | None = None) -> QueuedJob:
         """Return the job once it is finished."""
-        return self._wait_sync([given.id_of(reference)], timeout)[0]
+        return self._wait_sync([identity(reference)], timeout)[0]
 
     @twin
     def sync_wait_for_jobs(
         self, references: Iterable[Named], *, timeout: float | None = None
     ) -> list[QueuedJob]:
         """Return these jobs, in this order, once all are finished."""
-        return self._wait_sync(given.ids_of(references), timeout)
+        return self._wait_sync(several(references), timeout)
 
     def _wait_sync(self, ids: list[Any], timeout: float | None) -> list[QueuedJob]:
         from chancy_core.postgres import PoolClosed
+        from chancy_core.store import requests
         from chancy_core.store.store import TRANSIENT, backoff
         from chancy_core.waiting import DEAF, Wanted
 
@@ -257,4 +290,6 @@ class Twins:
     @twin
     def sync_notify(self, name: str, subject: str = "") -> None:
         """Send a hint of your own to all workers."""
+        from chancy_core.store import requests
+
         self._ask_sync(requests.tell(given.own_hint(name, subject)))

@@ -10,9 +10,11 @@ from typing import Any
 from uuid import UUID
 
 import anyio
+import attrs
 from anyio import to_thread
 
-from chancy import job
+from chancy import INJECTED, QueuedJob, job
+from chancy_core.errors import TimeLimitExceeded
 
 #: Lets go of all `hold` that run in this process.
 released = threading.Event()
@@ -134,3 +136,49 @@ def grow(size: int) -> int:
 def chatter() -> str:
     print("not a frame", flush=True)
     return sys.stdin.read()
+
+
+def _seen(me: QueuedJob) -> dict[str, Any]:
+    remaining = me.time_remaining
+    me.checkpoint()
+    return {
+        "fields": {a.name: str(getattr(me, a.name)) for a in attrs.fields(QueuedJob)},
+        "time": remaining,
+    }
+
+
+@job
+def look(x: int, *, me: QueuedJob = INJECTED) -> dict[str, Any]:
+    return _seen(me)
+
+
+@job
+async def look_async(x: int, *, me: "QueuedJob" = INJECTED) -> dict[str, Any]:
+    return _seen(me)
+
+
+def _note(me: QueuedJob, key: str, then: str) -> None:
+    if then != "nothing":
+        me.meta.setdefault("list", []).append(key)
+    if then == "fail":
+        raise Refusal(key)
+    if then == "time":
+        raise TimeLimitExceeded("I took too long")
+    if then == "nonsense":
+        me.meta["nonsense"] = object()
+
+
+@job
+def note(key: str, then: str = "", *, me: QueuedJob = INJECTED) -> None:
+    _note(me, key, then)
+
+
+@job
+async def note_async(key: str, then: str = "", *, me: QueuedJob = INJECTED) -> None:
+    _note(me, key, then)
+
+
+@job
+async def note_and_hold(key: str, *, me: QueuedJob = INJECTED) -> None:
+    me.meta["key"] = key
+    await anyio.sleep_forever()

@@ -8,7 +8,16 @@ import pytest
 
 from tests.benchmarks import imports
 
-LATER = ("psycopg", "cattrs", "cyclopts", "rich", "re2", "chancy_plugins", "chancy_executors")
+LATER = (
+    "psycopg",
+    "cattrs",
+    "cyclopts",
+    "rich",
+    "re2",
+    "pydantic",
+    "chancy_plugins",
+    "chancy_executors",
+)
 
 
 @pytest.fixture(scope="module")

@@ -81,15 +81,15 @@ class Session(psycopg.AsyncConnection[Row]):
         if self.copying and not self.pace.tired():
             # One row of a COPY, which is at hand nearly always; half of its cost would be the look
             # for a cancellation, that is noticed as soon as there is something to wait for.
-            done, result = advance(gen, self.pace)
-            if done:
+            wanted, result = advance(gen, self.pace)
+            if not wanted:
                 return cast("T", result)
-        else:
-            try:
-                await self.pace.begin()
-            except BaseException:
-                gen.close()
-                raise
+            return await self._run(gen, recovery.GRACE, self._call_timeout, wanted)
+        try:
+            await self.pace.begin()
+        except BaseException:
+            gen.close()
+            raise
         return await self._run(gen, recovery.GRACE, self._call_timeout)
 
     async def wait_through(self, gen: Steps[T]) -> T:
@@ -101,13 +101,14 @@ class Session(psycopg.AsyncConnection[Row]):
         limit = recovery.patience(self._call_timeout)
         await recovery.recover(self, gen, recovery.GRACE, limit)
 
-    async def _run(self, gen: Steps[T], grace: float, limit: float | None) -> T:
-        done, result = advance(gen, self.pace)
-        if done:
-            return cast("T", result)
+    async def _run(self, gen: Steps[T], grace: float, limit: float | None, wanted: int = 0) -> T:
+        if not wanted:
+            wanted, result = advance(gen, self.pace)
+            if not wanted:
+                return cast("T", result)
         try:
             with anyio.move_on_after(limit):
-                return await drive(gen, self.pace)
+                return await drive(gen, self.pace, wanted)
         except Exception:
             raise
         except GeneratorExit:

@@ -83,8 +83,11 @@ class Pace:
         return bool(ready_now(self.fd, READ))
 
 
-def advance(steps: Steps[T], pace: Pace) -> tuple[bool, T | None]:
-    """Drive a generator as far as it goes without waiting: (True, result) if that is to its end."""
+def advance(steps: Steps[T], pace: Pace) -> tuple[int, T | None]:
+    """Drive a generator as far as it goes without waiting.
+
+    Returns what it waits for then; 0, and its result, if it came to its end.
+    """
     try:
         wanted = next(steps)
         while wanted & WRITE and not pace.tired():
@@ -94,15 +97,18 @@ def advance(steps: Steps[T], pace: Pace) -> tuple[bool, T | None]:
                 break
             wanted = steps.send(ready)
     except StopIteration as end:
-        return True, end.value
-    return False, None
+        return 0, end.value
+    return wanted, None
 
 
-async def drive(steps: Steps[T], pace: Pace) -> T:
-    """Drive a generator to its end; one that an earlier call left at a yield goes on."""
+async def drive(steps: Steps[T], pace: Pace, wanted: int = 0) -> T:
+    """Drive a generator to its end; one that an earlier call left at a yield goes on.
+
+    *wanted* is what it waits for, if that is known: one that is sent nothing says it again, except
+    for those that psycopg has compiled for sending, which take integers alone.
+    """
     try:
-        # A generator that is sent nothing repeats what it waits for.
-        wanted = next(steps)
+        wanted = wanted or next(steps)
         while True:
             ready = 0
             if wanted & WRITE:

@@ -1,10 +1,12 @@
 """What applications ask of the store, step by step, wherever the steps are run.
 
-Whoever has a connection can carry out a request (`steps`): our pool (`Store.ask`), a synchronous
-one, or a transaction of the caller's. So each thing that can be asked is written once.
+A request is a generator: it yields a `Statement` and is sent its answer, or yields a `Hint` that
+goes out once what was written is committed. Whoever has a connection can carry one out: our pool
+(`Store.ask`), a synchronous one, or a transaction of the caller's. So each thing that can be asked
+is written once.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -18,12 +20,56 @@ from chancy_core.job import Job, QueuedJob, Reference, State
 from chancy_core.queue import Queue
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
-from chancy_core.store.steps import Request
 
 T = TypeVar("T")
+Request = Generator[Statement[Any] | Hint, Any, T]
 
 #: How many jobs one statement of a bulk call is about, at most.
 BATCH = 1000
+
+
+async def carry_out(
+    request: Request[T],
+    run: Callable[[Statement[Any]], Awaitable[Any]],
+    hint: Callable[[Hint], object],
+) -> T:
+    """Carry out a request; an error of a statement is raised inside of it."""
+    try:
+        step = next(request)
+        while True:
+            if isinstance(step, Hint):
+                hint(step)
+                step = next(request)
+                continue
+            try:
+                answer = await run(step)
+            except Exception as exc:  # noqa: BLE001 - the request knows what it means, or lets it out
+                step = request.throw(exc)
+            else:
+                step = request.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
+
+
+def carry_out_sync(
+    request: Request[T], run: Callable[[Statement[Any]], Any], hint: Callable[[Hint], object]
+) -> T:
+    """Carry out a request without an event loop."""
+    try:
+        step = next(request)
+        while True:
+            if isinstance(step, Hint):
+                hint(step)
+                step = next(request)
+                continue
+            try:
+                answer = run(step)
+            except Exception as exc:  # noqa: BLE001 - the request knows what it means, or lets it out
+                step = request.throw(exc)
+            else:
+                step = request.send(answer)
+    except StopIteration as end:
+        return end.value  # type: ignore[no-any-return]
 
 
 def tell(hint: Hint) -> Request[None]:
@@ -44,13 +90,12 @@ Storing = Callable[[Names, Mapping[UUID, Job]], Request[set[UUID]]]
 
 
 def push(
-    names: Names, batch: Sequence[Job], store: Storing | None = None, *, wake: bool = True
+    names: Names, batch: Sequence[Job], store: Storing | None = None
 ) -> Request[list[Reference]]:
     """Store jobs; answers their references in this order.
 
     A job whose unique key a live job holds is not stored: that one is referred to. *store* is how
     they are stored: by default in a transaction of the caller's, whose commit is the caller's.
-    *wake* says whether workers are told.
     """
     jobs = {new_id(): job for job in batch}
     references: dict[UUID, Reference] = {}
@@ -67,20 +112,10 @@ def push(
                     references[id_] = Reference(held[job.unique_key], new=False)
         # Whoever held a key may have finished meanwhile: those jobs are pushed once more.
         rest = {id_: job for id_, job in rest.items() if id_ not in references}
-    for name, due in ((hint.PUSHED, False), (hint.SCHEDULED, True)) if wake else ():
+    for name, due in ((hint.PUSHED, False), (hint.SCHEDULED, True)):
         for queue in sorted({j.queue for j in batch if (j.scheduled_at is not None) is due}):
             yield Hint(name, queue)
     return [references[id_] for id_ in jobs]
-
-
-def push_batches(
-    names: Names, batches: Iterable[Sequence[Job]], *, wake: bool
-) -> Request[list[Reference]]:
-    """Store many jobs in a transaction of the caller's, one statement for each batch."""
-    references: list[Reference] = []
-    for batch in batches:
-        references += yield from push(names, batch, wake=wake)
-    return references
 
 
 def _store_once(names: Names, jobs: Mapping[UUID, Job]) -> Request[set[UUID]]:

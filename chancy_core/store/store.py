@@ -16,8 +16,8 @@ from chancy_core.outcome import Verdict
 from chancy_core.postgres import Connection, Pool
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
+from chancy_core.store.requests import Request, carry_out
 from chancy_core.store.statements import Settlement
-from chancy_core.store.steps import Request, carry_out
 
 T = TypeVar("T")
 
@@ -117,6 +117,6 @@ def _substitute(refused: Settlement, exc: Exception) -> Settlement:
         type=type(exc).__name__,
         message=codec.clean(f"PostgreSQL refused what the attempt gave: {exc}", 1000),
     )
-    outcome = evolve(refused.outcome, result=None, failure=failure)
+    outcome = evolve(refused.outcome, result=None, failure=failure, meta=None)
     state = State.FAILED if refused.verdict.state is State.SUCCEEDED else refused.verdict.state
     return evolve(refused, outcome=outcome, verdict=evolve(refused.verdict, state=state))

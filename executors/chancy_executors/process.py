@@ -60,7 +60,7 @@ class ProcessExecutor(Executor):
             await child.kill()
             raise
         self._idle.append(child)
-        return perform.reply(answer)
+        return perform.reply(call, answer)
 
     async def _child(self) -> "Child":
         """Return a child that waits for work; one that died while it was idle costs no job."""

@@ -1,264 +1,128 @@
-"""Many jobs at once: pushed, listed, cancelled, retried, purged."""
+"""Jobs that are there: listed, cancelled, retried and purged, by reference or by filter."""
 
-import gc
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import uuid4
 
-import anyio
 import pytest
 
-from chancy import Chancy, Job, Queue, Reference, State, job
-from chancy_core.errors import InvalidJob, InvalidValue, JobNotFound, QueueNotFound
+from chancy import Queue, State
+from chancy_core.errors import InvalidValue, QueueNotFound
 from chancy_core.filter import JobFilter
-from tests.acceptance.test_transactions import claimed, listening
-from tests.postgres.stores import ended
-from tests.stage import play, push
+from tests.stage import connect, play, push
 
 pytestmark = pytest.mark.anyio
 
 
-@job(name="bulk.nothing", queue="q")
-def nothing() -> None: ...
-
-
-def some(count: int, **options: Any) -> list[Job]:
-    return [play.bind(stage="s", number=n).options(**options) for n in range(count)]
-
-
-async def test_awaited_it_answers_all_references_in_order(chancy: Chancy):
-    references = await chancy.push_many(iter(some(7)), batch_size=3)
-    found = {job.id: job for job in await chancy.get_jobs(references)}
-    assert [found[r.id].kwargs["number"] for r in references] == list(range(7))
-    assert await chancy.push_many([]) == []
-
-
-async def test_iterated_it_takes_no_more_than_the_next_batch(chancy: Chancy):
-    taken = []
-
-    def source() -> Iterator[Job]:
-        for made in some(7):
-            taken.append(made)
-            yield made
-
-    sizes = []
-    async for references in chancy.push_many(source(), batch_size=3):
-        sizes.append(len(references))
-        assert len(taken) == sum(sizes)
-        assert len(await chancy.get_jobs(references)) == len(references)
-    assert sizes == [3, 3, 1]
-
-
-async def test_an_asynchronous_iterable_is_taken_too(chancy: Chancy):
-    class Source:
-        def __aiter__(self) -> AsyncIterator[Job]:
-            self.left = some(5)
-            return self
-
-        async def __anext__(self) -> Job:
-            if not self.left:
-                raise StopAsyncIteration
-            return self.left.pop(0)
-
-    assert len(await chancy.push_many(Source(), batch_size=2)) == 5
-
-
-async def test_what_is_no_job_stops_its_batch_and_those_after(chancy: Chancy):
-    jobs = [*some(3), "play", *some(3)]
-    pushing = chancy.push_many(jobs, batch_size=2)
-    assert len(await anext(pushing)) == 2
-    with pytest.raises(InvalidJob, match=r"push takes a Job, such as my_job.* not 'play'"):
-        await anext(pushing)
-    assert len((await chancy.list_jobs()).jobs) == 2
-    assert [references async for references in pushing] == []
-
-
-async def test_wrong_calls_are_refused_at_once(chancy: Chancy):
-    with pytest.raises(InvalidJob, match="push_many takes an iterable"):
-        chancy.push_many(some(1)[0])
-    with pytest.raises(InvalidValue, match="batch_size must be"):
-        chancy.push_many([], batch_size=0)
-
-
-def _forget(chancy: Chancy) -> None:
-    chancy.push_many(some(1))
-    gc.collect()
-
-
-async def test_one_that_is_neither_awaited_nor_iterated_warns(chancy: Chancy):
-    with pytest.warns(RuntimeWarning, match="neither awaited nor iterated"):
-        _forget(chancy)
-    assert (await chancy.list_jobs()).jobs == []
-
-
-async def test_it_can_be_begun_only_once(chancy: Chancy):
-    pushing = chancy.push_many(some(1))
-    await pushing
-    with pytest.raises(RuntimeError, match="begun already"):
-        await pushing
-
-
-async def test_a_list_goes_page_by_page(chancy: Chancy):
-    pushed = await chancy.push_many(some(7))
-    seen, before = [], None
-    while True:
-        page = await chancy.list_jobs(JobFilter(queue="q"), limit=3, before=before)
-        seen += page.jobs
-        if page.next is None:
-            break
-        before = page.next
-    assert [job.id for job in seen] == sorted((r.id for r in pushed), reverse=True)
-    assert (await chancy.list_jobs(JobFilter(queue="other"))).jobs == []
-    exact = await chancy.list_jobs(limit=7)
-    assert (len(exact.jobs), exact.next) == (7, None)
-    for wrong in (0, -1, 10_001, "3"):
-        with pytest.raises(InvalidValue, match="limit"):
-            await chancy.list_jobs(limit=wrong)
-    with pytest.raises(InvalidValue, match="JobFilter"):
-        await chancy.list_jobs("q")
-
-
-async def settled(chancy: Chancy, state: State) -> Reference:
-    """A job that has ended in a state."""
-    reference = await chancy.push(some(1)[0].options(unique_key=f"u-{state}"))
-    job = await claimed(chancy)
-    await chancy.store.settle([ended(job, state=state)])
-    return reference
-
-
-async def test_cancelling_in_every_state(chancy: Chancy, dsn: str):
+async def test_cancelling_in_every_state(chancy, dsn):
     later = datetime.now(UTC) + timedelta(hours=1)
-    ends = [await settled(chancy, s) for s in (State.SUCCEEDED, State.FAILED)]
-    running = await chancy.push(some(1)[0])
-    await claimed(chancy)
-    scheduled = await chancy.push(some(1)[0].options(scheduled_at=later))
-    pending = await chancy.push(some(1)[0])
+    (scheduled,) = await push(chancy, dsn, 1, scheduled_at=later)
+    running, pending = await push(chancy, dsn, 2)
+    async with await connect(dsn) as conn:
+        await conn.execute(
+            "UPDATE chancy_jobs SET state = 'running', worker = %s, lease_id = %s WHERE id = %s",
+            [uuid4(), uuid4(), running.id],
+        )
     unknown = uuid4()
-    async with listening(dsn) as told:
-        answers = await chancy.cancel_jobs([scheduled, pending, running, *ends, unknown, unknown])
-        wanted = {
-            ("", f"job.cancelled:{running}"),
-            ("!", f"job.finished:{scheduled}"),
-            ("!", f"job.finished:{pending}"),
-        }
-        heard: set[tuple[str, str]] = set()
-        with anyio.fail_after(10):
-            while not heard >= wanted:
-                heard |= set(await told())
-    assert [(a.id, a.done, a.what) for a in answers] == [
-        (scheduled.id, True, "cancelled"),
-        (pending.id, True, "cancelled"),
-        (running.id, True, "cancelling"),
-        (ends[0].id, False, "it is succeeded"),
-        (ends[1].id, False, "it is failed"),
-        (unknown, False, "there is no such job"),
+    asked = [scheduled, pending, running, unknown]
+    first = await chancy.cancel_jobs(asked)
+    assert [(answer.done, answer.what) for answer in first] == [
+        (True, "cancelled"),
+        (True, "cancelled"),
+        (True, "cancelling"),
+        (False, "there is no such job"),
     ]
+    assert [answer.id for answer in first] == [scheduled.id, pending.id, running.id, unknown]
+    again = await chancy.cancel_job(str(pending))
+    assert (again.done, again.what) == (False, "it is cancelled")
     assert (await chancy.get_job(scheduled)).state is State.CANCELLED
-    assert (await chancy.get_job(pending)).state is State.CANCELLED
     marked = await chancy.get_job(running)
     assert (marked.state, marked.cancelling) == (State.RUNNING, True)
-    assert (await chancy.cancel_job(str(running))).what == "cancelling"
-    assert not (await chancy.cancel_job(unknown)).done
 
 
-async def test_jobs_are_retried_by_id_and_by_filter(chancy: Chancy):
-    failed, succeeded = await settled(chancy, State.FAILED), await settled(chancy, State.SUCCEEDED)
-    live = await chancy.push(some(1)[0].options(unique_key="u-failed"))
-    answers = await chancy.retry_jobs([failed, succeeded, live])
-    assert [(a.done, a.what) for a in answers] == [
+async def test_retrying_answers_for_each(chancy, dsn):
+    keyed = play.bind(stage=dsn, number=0).options(unique_key="k", max_attempts=2)
+    old = await chancy.push(keyed)
+    plain, live = await push(chancy, dsn, 2)
+    await chancy.cancel_jobs([old, plain])
+    await chancy.push(keyed)
+    answers = await chancy.retry_jobs([old, plain, live, uuid4()])
+    assert [(answer.done, answer.what) for answer in answers] == [
         (False, "a live job holds its unique key"),
         (True, "pending"),
         (False, "it is pending"),
+        (False, "there is no such job"),
     ]
-    await chancy.cancel_job(live)
-    answers = await chancy.retry_jobs(JobFilter(state="failed"))
-    assert [(a.id, a.done) for a in answers] == [(failed.id, True)]
-    again = await chancy.get_job(failed)
-    assert (again.state, again.attempts) == (State.PENDING, 0)
+    back = await chancy.get_job(plain)
+    assert (back.state, back.attempts, back.claims, back.finished_at) == ("pending", 0, 0, None)
 
 
-async def test_jobs_are_purged_by_id_and_by_filter_unless_they_run(chancy: Chancy):
-    done = await settled(chancy, State.SUCCEEDED)
-    running = await chancy.push(some(1)[0])
-    await claimed(chancy)
-    waiting = await chancy.push(some(1)[0])
-    answers = await chancy.purge_jobs([done, running, waiting])
-    assert [(a.done, a.what) for a in answers] == [
-        (True, "purged"),
-        (False, "it is running"),
-        (True, "purged"),
-    ]
-    with pytest.raises(JobNotFound):
-        await chancy.get_job(done)
-    await chancy.push_many(some(1100))
-    answers = await chancy.purge_jobs(JobFilter(state="pending"))
-    assert (len(answers), sum(a.done for a in answers)) == (1100, 1100)
-    assert [job.id for job in (await chancy.list_jobs()).jobs] == [running.id]
+async def test_purging_by_filter(chancy, dsn):
+    references = await push(chancy, dsn, 5)
+    await chancy.cancel_jobs(references[:3])
+    answers = await chancy.purge_jobs(JobFilter(state="cancelled", queue="q"))
+    assert {answer.id for answer in answers} == {reference.id for reference in references[:3]}
+    assert {answer.what for answer in answers} == {"purged"}
+    assert len(await chancy.get_jobs(references)) == 2
 
 
-async def test_references_are_taken_in_every_form(chancy: Chancy):
-    reference = await chancy.push(some(1)[0])
-    for form in (reference, reference.id, str(reference), reference.id.hex):
-        assert (await chancy.get_job(form)).id == reference.id
-    for wrong in (None, 7, "no uuid", b"x"):
-        with pytest.raises(InvalidValue, match="named by the Reference"):
-            await chancy.get_job(wrong)
-    with pytest.raises(InvalidValue, match="given as a list"):
-        await chancy.cancel_jobs(str(reference))
-    with pytest.raises(InvalidValue, match="given as a list"):
-        await chancy.retry_jobs(7)
+async def test_pages_lead_through_live_and_finished_jobs(chancy, dsn):
+    references = await push(chancy, dsn, 7)
+    await chancy.cancel_jobs(references[::2])
+    seen, before = [], None
+    while True:
+        page = await chancy.list_jobs(limit=3, before=before)
+        seen += [job.id for job in page.jobs]
+        before = page.next
+        if before is None:
+            break
+    assert seen == sorted((reference.id for reference in references), reverse=True)
 
 
-async def test_a_registered_function_is_the_job_without_arguments(chancy: Chancy):
-    assert (await chancy.get_job(await chancy.push(nothing))).func == "bulk.nothing"
+@pytest.mark.parametrize(
+    ("which", "numbers"),
+    [
+        (JobFilter(state=["cancelled", "failed"]), {0, 1}),
+        (JobFilter(state="pending"), {2, 3}),
+        (JobFilter(queue="other"), {3}),
+        (JobFilter(func="life.play", unique_key=["a", "b"]), {1}),
+        (JobFilter(meta={"tenant": 7}), {2}),
+        (JobFilter(func="nobody"), set()),
+        (JobFilter(created_after=datetime(2020, 1, 1, tzinfo=UTC)), {0, 1, 2, 3}),
+        (JobFilter(created_before=datetime(2020, 1, 1, tzinfo=UTC)), set()),
+    ],
+)
+async def test_filters(chancy, dsn, which, numbers):
+    asked = [play.bind(stage=dsn, number=n) for n in range(4)]
+    asked[1] = asked[1].options(unique_key="a")
+    asked[2] = asked[2].options(meta={"tenant": 7, "x": 1})
+    asked[3] = asked[3].options(queue="other")
+    references = await chancy.push_many(asked)
+    await chancy.cancel_jobs(references[:2])
+    page = await chancy.list_jobs(which)
+    assert {job.kwargs["number"] for job in page.jobs} == numbers
 
 
-async def test_queues_are_found_paused_and_deleted(chancy: Chancy):
-    assert (await chancy.get_queue("q")).concurrency == 4
-    assert [queue.name for queue in await chancy.get_all_queues()] == ["q"]
-    until = datetime.now(UTC) + timedelta(hours=1)
-    await chancy.pause_queue("q", resume_at=until)
-    assert (await chancy.get_queue("q")).resume_at == until
-    await chancy.pause_queue("q")
-    assert (await chancy.get_queue("q")).resume_at is None
-    await chancy.resume_queue("q")
-    assert (await chancy.get_queue("q")).state is Queue.State.ACTIVE
-    for wrong in (datetime(2030, 1, 1), timedelta(0), timedelta.max, 5):  # noqa: DTZ001
-        with pytest.raises(InvalidValue, match="resume_at"):
-            await chancy.pause_queue("q", resume_at=wrong)
-    (kept,) = await chancy.push_many(some(1))
-    assert await chancy.delete_queue("q", purge_jobs=False) == 0
-    assert (await chancy.get_job(kept)).state is State.PENDING
-    for ask in (chancy.get_queue, chancy.pause_queue, chancy.resume_queue, chancy.delete_queue):
-        with pytest.raises(QueueNotFound, match="'q'"):
-            await ask("q")
-    await chancy.declare(Queue("q", executor="async"))
-    assert await chancy.delete_queue("q") == 1
+async def test_what_cannot_be_asked(chancy):
+    with pytest.raises(InvalidValue, match="UUID"):
+        await chancy.cancel_job("seven")
+    with pytest.raises(InvalidValue, match="several references"):
+        await chancy.cancel_jobs("seven")
+    with pytest.raises(InvalidValue, match="time zone"):
+        await chancy.pause_queue("q", resume_at=datetime(2030, 1, 1))  # noqa: DTZ001
+    with pytest.raises(InvalidValue, match="1 to 10,000"):
+        await chancy.list_jobs(limit=0)
+    with pytest.raises(InvalidValue, match="succeeded"):
+        JobFilter(state="done")
+    for call in (chancy.get_queue, chancy.pause_queue, chancy.resume_queue, chancy.delete_queue):
+        with pytest.raises(QueueNotFound, match="'none'"):
+            await call("none")
 
 
-async def test_workers_are_listed(chancy: Chancy, dsn: str):
-    await push(chancy, dsn, 1)
-    await claimed(chancy)
-    (worker,) = await chancy.get_all_workers()
-    assert (worker.name, worker.alive) == ("w", True)
-
-
-async def test_a_hint_of_ones_own(chancy: Chancy, dsn: str):
-    async with listening(dsn) as told:
-        await chancy.notify("acme.refresh", "x" * 7000)
-        heard: list[Any] = []
-        while not heard:
-            heard = await told()
-        assert heard == [("", "acme.refresh:" + "x" * 7000)]
-    for name, subject in (
-        ("refresh", ""),
-        ("queue.pushed", "q"),
-        ("job.finished", ""),
-        ("acme.a:b", ""),
-        ("acme.x", "x" * 7999),
-        ("acme.x", "a\0"),
-        (7, ""),
-    ):
-        with pytest.raises(InvalidValue, match="notify"):
-            await chancy.notify(name, subject)
+async def test_a_pause_is_seen_until_it_is_over(chancy):
+    due = datetime.now(UTC) + timedelta(hours=1)
+    await chancy.pause_queue("q", resume_at=due)
+    queue = await chancy.get_queue("q")
+    assert (queue.state, queue.resume_at) == (Queue.State.PAUSED, due)
+    await chancy.pause_queue("q", resume_at=timedelta(0))
+    queue = await chancy.get_queue("q")
+    assert (queue.state, queue.resume_at) == (Queue.State.ACTIVE, None)

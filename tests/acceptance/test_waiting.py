@@ -14,10 +14,10 @@ from chancy import Chancy, Reference, State, Worker
 from chancy_core import waiting
 from chancy_core.errors import JobNotFound
 from chancy_core.postgres import Connection, PoolClosed
-from tests.acceptance.test_transactions import claimed, listening
 from tests.postgres.proxy import proxied
 from tests.postgres.stores import ended
 from tests.stage import Stage, connect, push
+from tests.told import claimed, listening
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +50,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def hears(chancy: Chancy) -> bool:
-    listener = chancy._waiting._listener
+    listener = chancy.waits._listener
     return listener is not None and listener.connected
 
 
@@ -80,7 +80,7 @@ async def test_who_is_told_looks_at_once(chancy: Chancy, dsn: str, slow: None):
         await until(lambda: hears(chancy))
         await finish(chancy, dsn, tell=True)
     assert [job.id for job in found] == [reference.id]
-    assert chancy._waiting._ears == {}
+    assert chancy.waits._ears == {}
     assert (await chancy.get_job(other)).state is State.PENDING
 
 
@@ -129,9 +129,9 @@ async def test_without_notifications_nobody_listens(dsn: str, chancy: Chancy):
         listening(dsn) as told,
         waiter(deaf, reference) as found,
     ):
-        await until(lambda: deaf._waiting._ears)
+        await until(lambda: deaf.waits._ears)
         await finish(chancy, dsn, tell=False)
-        assert not deaf._waiting._listening
+        assert not deaf.waits._listening
         assert not [payload for _, payload in await told() if "awaited" in payload]
     assert len(found) == 1
 
@@ -153,7 +153,7 @@ async def test_a_job_that_has_ended_is_answered_without_a_listener(chancy: Chanc
     (reference,) = await push(chancy, dsn, 1)
     await finish(chancy, dsn, tell=False)
     assert (await chancy.wait_for_job(str(reference))).state is State.SUCCEEDED
-    assert not chancy._waiting._listening
+    assert not chancy.waits._listening
     assert await chancy.wait_for_jobs([]) == []
 
 
@@ -170,7 +170,7 @@ async def test_one_that_is_purged_meanwhile_is_not_found(chancy: Chancy, dsn: st
     (reference,) = await push(chancy, dsn, 1)
 
     async def purge() -> None:
-        await until(lambda: chancy._waiting._ears)
+        await until(lambda: chancy.waits._ears)
         await chancy.purge_jobs([reference])
 
     async with anyio.create_task_group() as tasks:
@@ -185,7 +185,7 @@ async def test_waiting_ends_at_its_timeout(chancy: Chancy, dsn: str):
     (reference,) = await push(chancy, dsn, 1)
     with pytest.raises(TimeoutError):
         await chancy.wait_for_job(reference, timeout=0.05)
-    assert chancy._waiting._ears == {}
+    assert chancy.waits._ears == {}
 
 
 async def test_a_database_that_is_away_is_waited_for(chancy: Chancy, dsn: str):

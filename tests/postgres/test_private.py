@@ -5,7 +5,7 @@ import psycopg
 import pytest
 
 import chancy_core.postgres
-from chancy_core.postgres import private
+from chancy_core.postgres import Connection, private, waiting
 
 
 def test_psycopg_still_has_what_we_use() -> None:
@@ -32,3 +32,13 @@ def test_no_event_loop_is_named() -> None:
         text = path.read_text()
         assert "import asyncio" not in text
         assert "import trio" not in text
+
+
+async def test_a_statement_that_is_sent_in_parts_while_the_loop_wants_its_turn(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "BUSY", -1.0)  # always
+    text = "x" * 8_000_000  # more than a socket takes at once
+    async with await Connection.connect(dsn, autocommit=True) as conn:
+        cursor = await conn.execute("SELECT length(%s)", [text])
+        assert await cursor.fetchone() == (len(text),)

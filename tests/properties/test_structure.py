@@ -14,6 +14,7 @@ import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel, ConfigDict, Field
 
 from chancy_core import codec
 from chancy_core.errors import InvalidValue
@@ -203,3 +204,69 @@ def test_a_type_that_nobody_can_make_is_refused_by_name() -> None:
 def test_arguments_are_an_object(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         codec.as_object(text)
+
+
+class Item(BaseModel):
+    """Strict, and with one name for reading and another for writing."""
+
+    model_config = ConfigDict(strict=True)
+
+    id: UUID
+    when: datetime
+    count: int = Field(gt=0, validation_alias="read", serialization_alias="written")
+    tags: tuple[str, ...] = ()
+
+
+class Order(BaseModel):
+    items: list[Item]
+
+
+@dataclasses.dataclass
+class Parcel:
+    order: Order | None
+
+
+def ordered(order: Order, parcel: "Parcel", items: "list[Item]", item: Item | None) -> None: ...
+
+
+ITEM = Item(id=UUID(int=3), when=datetime(2026, 1, 2, tzinfo=UTC), read=3, tags=("a",))
+
+
+def test_pydantic_models_come_back_as_they_were() -> None:
+    order = Order(items=[ITEM])
+    arguments = {"order": order, "parcel": Parcel(order), "items": [ITEM], "item": None}
+    text = codec.encode(arguments, "arguments")
+    assert codec.decode(text)["order"] == {
+        "items": [
+            {"id": str(UUID(int=3)), "when": "2026-01-02T00:00:00Z", "count": 3, "tags": ["a"]}
+        ]
+    }
+    back = codec.structure(ordered, codec.as_object(text))
+    assert back == arguments
+    assert type(back["order"].items[0].tags) is tuple
+
+
+def test_a_model_is_read_by_its_alias_too() -> None:
+    item = {"id": str(UUID(int=3)), "when": "2026-01-02T00:00:00Z", "read": 3, "tags": ["a"]}
+    assert codec.structure(ordered, {"item": item}) == {"item": ITEM}
+
+
+def test_what_a_model_refuses_is_said_in_its_words() -> None:
+    with pytest.raises(InvalidValue, match=r"items\.0\.id: .*valid UUID.*@ argument order"):
+        codec.structure(ordered, {"order": {"items": [{"id": "x"}]}})
+    with pytest.raises(InvalidValue, match=r"items: Field required @ argument parcel\.order"):
+        codec.structure(ordered, {"parcel": {"order": {}}})
+
+
+def test_a_tuple_comes_back_as_one_where_it_is_annotated_only() -> None:
+    def func(pair: tuple[int, str], row: tuple[int, ...], other: Any, bare: list[int]) -> None: ...
+
+    given = {"pair": (1, "a"), "row": (1, 2), "other": (1, (2,)), "bare": (1,)}
+    back = codec.structure(func, codec.as_object(codec.encode(given, "arguments")))
+    assert back == {"pair": (1, "a"), "row": (1, 2), "other": [1, [2]], "bare": [1]}
+
+
+@pytest.mark.parametrize("key", [1, None, (1, 2), UUID(int=1)])
+def test_keys_are_strings(key: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"arguments\.a: a key is .*strings only"):
+        codec.encode({"a": {key: 1}}, "arguments")

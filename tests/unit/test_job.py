@@ -1,14 +1,16 @@
 """Jobs as they are asked for: what cannot be is refused where it is made."""
 
+import time
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import attrs
 import pytest
 
 from chancy import Job, Limit, QueuedJob, Reference, State
-from chancy_core.errors import InvalidJob, JobFailed
-from chancy_core.job import Failure, LimitKind
+from chancy_core.errors import InvalidJob, InvalidValue, JobFailed, TimeLimitExceeded
+from chancy_core.job import Failure, JobOptions, LimitKind
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -85,6 +87,102 @@ def test_options_make_another_job_and_check_it() -> None:
     assert job.queue == "default"
     with pytest.raises(InvalidJob):
         job.options(priority=99_999)
+
+
+def test_each_setting_has_a_copy_of_its_own() -> None:
+    limits = (Limit(Limit.Type.TIME, 3),)
+    job = Job("f", kwargs={"a": 1, "b": 2}, meta={"m": 1})
+    made = (
+        job.with_kwargs(a=3, self=4)
+        .with_queue("mail")
+        .with_priority(5)
+        .with_max_attempts(6)
+        .with_scheduled_at(NOW)
+        .with_limits(list(limits))
+        .with_unique_key("k")
+        .with_meta({"n": 2})
+    )
+    assert made == Job(
+        "f",
+        kwargs={"a": 3, "self": 4},
+        queue="mail",
+        priority=5,
+        max_attempts=6,
+        scheduled_at=NOW,
+        limits=limits,
+        unique_key="k",
+        meta={"n": 2},
+    )
+    assert job == Job("f", kwargs={"a": 1, "b": 2}, meta={"m": 1})
+    with pytest.raises(InvalidJob, match="priority"):
+        job.with_priority(99_999)
+
+
+@pytest.mark.parametrize("name", ["quue", "kwargs", "func", "id"])
+def test_only_options_are_options(name: str) -> None:
+    wrong: Any = {name: "x"}
+    for job in (Job("f"), queued()):
+        with pytest.raises(InvalidJob, match=rf"job 'f': no option is called '{name}'; .*queue, p"):
+            job.options(**wrong)
+
+
+def test_the_options_are_the_fields_of_a_job() -> None:
+    names = {field.name for field in attrs.fields(Job)}
+    assert set(JobOptions.__annotations__) == names - {"func", "kwargs"}
+
+
+def test_a_stored_job_is_asked_for_again_as_it_was() -> None:
+    stored = queued(kwargs={"a": 1}, attempts=3, state=State.FAILED, unique_key="k")
+    assert type(stored.with_priority(3)) is Job
+    assert stored.options(priority=3) == Job("f", kwargs={"a": 1}, unique_key="k", priority=3)
+
+
+def test_time_remaining_is_that_of_the_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    assert queued().time_remaining is None
+    queued().checkpoint()
+    job = queued(deadline=1002.5, limits=(Limit(LimitKind.TIME, 4),))
+    assert job.time_remaining == 2.5
+    job.checkpoint()
+    now = 1003.0
+    assert job.time_remaining == 0
+    with pytest.raises(TimeLimitExceeded, match=r"\(f\) took longer than 4 s"):
+        job.checkpoint()
+    assert job == attrs.evolve(job, deadline=None)
+    assert "deadline" not in repr(job)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        None,
+        [],
+        {},
+        {"kwargs": {}},
+        {"func": "f", "quue": "mail"},
+        {"func": "f", "limits": 3},
+        {"func": "f", "limits": [["time"]]},
+        {"func": "f", "limits": [["speed", 3]]},
+        {"func": "f", "scheduled_at": "tomorrow"},
+        {"func": "f", "scheduled_at": 3},
+        {"func": "f", "priority": "high"},
+        {"func": 7},
+    ],
+)
+def test_what_was_never_packed_is_refused(wrong: Any) -> None:
+    with pytest.raises(InvalidJob):
+        Job.unpack(wrong)
+
+
+def test_what_a_pack_lacks_has_its_default() -> None:
+    assert Job.unpack({"func": "f"}) == Job("f")
+
+
+def test_only_what_has_a_json_form_is_packed() -> None:
+    assert Job("f", kwargs={"id": UUID(int=1)}).pack()["kwargs"] == {"id": str(UUID(int=1))}
+    with pytest.raises(InvalidValue, match=r"kwargs of f\.a"):
+        Job("f", kwargs={"a": object()}).pack()
 
 
 @pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "1", None, True])

@@ -6,8 +6,8 @@ import pytest
 from chancy import Queue, State
 from chancy_core.executor import Call, Capability, Executor, ExecutorHost, NoOptions
 from chancy_core.installed import backend_name
+from chancy_core.lane import Lane
 from chancy_core.outcome import Kind
-from chancy_core.run import Lane
 from chancy_core.store.statements import Settlement
 from tests.attempts import attempt
 

@@ -31,7 +31,7 @@ def call(func: str, *limits: Limit, **kwargs: Any) -> Call:
 
 
 def performed(asked: Call, capabilities: Capability = ALL, backend: str = "asyncio") -> str:
-    return perform.reply(perform.perform(perform.request(asked), capabilities, backend))
+    return perform.reply(asked, perform.perform(perform.request(asked), capabilities, backend))
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -91,7 +91,7 @@ def test_the_limit_holds_while_the_function_runs() -> None:
     asked = call("add", Limit(Limit.Type.MEMORY, 5e8), a=1, b=1)
     answer = perform.perform(perform.request(asked), ALL, "asyncio", limited)
     with pytest.raises(MemoryLimitExceeded, match=r"tests\.jobs\.add: out of memory: that was all"):
-        perform.reply(answer)
+        perform.reply(asked, answer)
     assert limits == [5e8]
 
 

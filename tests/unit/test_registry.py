@@ -91,16 +91,6 @@ def test_two_functions_cannot_have_one_name() -> None:
         def other() -> None: ...
 
 
-def test_what_no_name_can_fill_is_refused() -> None:
-    def positional(a: int, /) -> None: ...
-
-    def many(*args: int) -> None: ...
-
-    for func in (positional, many):
-        with pytest.raises(InvalidJob, match="by name"):
-            job(func)
-
-
 def script(folder: Path, body: str = "") -> Path:
     path = folder / "nightly_report.py"
     path.write_text(f"from chancy import job\n@job\ndef send(): return __name__\n{body}")

@@ -1,0 +1,127 @@
+"""Which queues this worker runs: its lanes, kept as the rows of the queues say."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+
+import anyio
+from anyio.abc import TaskGroup
+
+from chancy_core import tags
+from chancy_core.errors import ChancyError
+from chancy_core.installed import open_executor
+from chancy_core.lane import Lane
+from chancy_core.queue import Queue
+from chancy_core.store import statements
+from chancy_core.store.rows import Queues
+from chancy_core.store.statements import Settlement
+from chancy_core.store.store import TRANSIENT, Store, backoff
+
+log = logging.getLogger("chancy.assign")
+
+#: Seconds after which a worker looks, unasked, for queues that are new or have changed.
+LOOK_AROUND = 4.0
+
+
+class Lanes:
+    """The lanes of one worker, by their queues' names."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        tags: Iterable[str],
+        settled: Callable[[Settlement], None],
+        wake: Callable[[], None],
+    ) -> None:
+        self.current: dict[str, Lane] = {}
+        self._leaving: set[Lane] = set()
+        self._store = store
+        self._tags = frozenset(tags)
+        self._settled = settled
+        self._wake = wake
+        self._skipped: dict[str, str] = {}
+        self._look = anyio.Event()
+
+    def __iter__(self) -> Iterator[Lane]:
+        """All lanes that may run something: also those whose queues have gone or changed."""
+        yield from (*self.current.values(), *self._leaving)
+
+    def look(self) -> None:
+        """Read the queues soon: one of them may have changed."""
+        self._look.set()
+
+    async def keep(self, tasks: TaskGroup) -> None:
+        """Keep the lanes, in *tasks*, as the rows of the queues say."""
+        tries = 0
+        while True:
+            self._look = anyio.Event()
+            pause = LOOK_AROUND
+            try:
+                found = await self._store.run(statements.all_queues(self._store.names))
+            except TRANSIENT as exc:
+                tries += 1
+                log.warning("cannot read the queues: %s", exc)
+                pause = backoff(tries)
+            else:
+                tries = 0
+                self._follow(found, tasks)
+                if found.resumes_in is not None:
+                    pause = min(pause, found.resumes_in + 0.01)
+            with anyio.move_on_after(pause):
+                await self._look.wait()
+
+    def _follow(self, found: Queues, tasks: TaskGroup) -> None:
+        wanted = {q.name: q for q in found.sound if tags.matches(q.tags, self._tags)}
+        for name, problem in found.unsound.items():
+            self._skip(name, problem)
+        for name in self.current.keys() - wanted.keys():
+            self._retire(name)
+        for queue in wanted.values():
+            lane = self.current.get(queue.name)
+            if lane is None:
+                self._open(queue, tasks)
+            elif lane.queue != queue:
+                self._change(lane, queue, tasks)
+
+    def _change(self, lane: Lane, queue: Queue, tasks: TaskGroup) -> None:
+        same = lane.queue.executor == queue.executor
+        if same and lane.queue.executor_options == queue.executor_options:
+            lane.change(queue)
+            return
+        self._retire(queue.name)
+        self._open(queue, tasks, before=lane)
+
+    def _retire(self, name: str) -> None:
+        lane = self.current.pop(name)
+        if lane.opened:
+            self._leaving.add(lane)
+        lane.retire()
+
+    def _skip(self, name: str, problem: str) -> None:
+        if self._skipped.get(name) != problem:
+            log.error("queue %r is not run here: %s", name, problem)
+        self._skipped[name] = problem
+
+    def _open(self, queue: Queue, tasks: TaskGroup, before: Lane | None = None) -> None:
+        try:
+            executor = open_executor(queue)
+        except ChancyError as exc:
+            self._skip(queue.name, str(exc))
+            return
+        self._skipped.pop(queue.name, None)
+        lane = Lane(queue, executor, settled=self._settled, wake=self._wake, before=before)
+        self.current[queue.name] = lane
+        tasks.start_soon(self._serve, lane, name=f"queue {queue.name}")
+
+    async def _serve(self, lane: Lane) -> None:
+        try:
+            await lane.run()
+        except Exception:
+            if lane.opened:
+                raise  # a defect of ours: it ends the worker, and never quietly
+            log.exception("queue %r is not run here: its executor failed to open", lane.queue.name)
+            await anyio.sleep(LOOK_AROUND)
+            if self.current.get(lane.queue.name) is lane:
+                del self.current[lane.queue.name]
+        finally:
+            self._leaving.discard(lane)

@@ -1,0 +1,278 @@
+"""What an application asks of queues and jobs, on the pool of its open `Chancy`."""
+
+from collections.abc import AsyncIterable, Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Protocol, TypeVar, Union
+from uuid import UUID
+
+from chancy_core import given
+from chancy_core.bulk import Pushing
+from chancy_core.errors import InvalidValue
+from chancy_core.given import BATCH, Pushable
+from chancy_core.job import Job, QueuedJob, Reference
+from chancy_core.queue import Queue
+from chancy_core.statement import Names
+
+if TYPE_CHECKING:
+    from chancy_core.filter import Answer, JobFilter, Page
+    from chancy_core.store.requests import Request
+    from chancy_core.store.rows import WorkerInfo
+    from chancy_core.waiting import Waiting
+
+T = TypeVar("T")
+
+#: A job, by what `push` answered, its id, or the id's text.
+Named = Reference | UUID | str
+#: Which jobs a bulk call is about.
+Which = Union[Iterable[Named], "JobFilter"]
+
+
+def identity(reference: Named) -> UUID:
+    """Return the id that *reference* is, or holds.
+
+    Raises `InvalidValue` for anything else.
+    """
+    if isinstance(reference, Reference):
+        return reference.id
+    if isinstance(reference, UUID):
+        return reference
+    try:
+        return UUID(reference)
+    except (ValueError, AttributeError, TypeError) as exc:
+        raise InvalidValue(
+            f"a job is referred to by what push answered, its UUID, or that as text, "
+            f"not by {reference!r}"
+        ) from exc
+
+
+def identities(which: Which) -> "list[UUID] | JobFilter":
+    """Return the ids that are meant, or the filter that finds them."""
+    from chancy_core.filter import JobFilter
+
+    if isinstance(which, JobFilter):
+        return which
+    if isinstance(which, Reference | UUID | str):
+        raise InvalidValue(f"give several references, or a JobFilter, not the single {which!r}")
+    if not isinstance(which, Iterable):
+        raise InvalidValue(f"give several references, or a JobFilter, not {which!r}")
+    return [identity(reference) for reference in which]
+
+
+def several(references: Iterable[Named]) -> list[UUID]:
+    """Return the ids of several jobs, which no filter finds."""
+    ids = identities(references)
+    if not isinstance(ids, list):
+        raise InvalidValue(f"give several references, not {ids!r}; list_jobs takes a JobFilter")
+    return ids
+
+
+def page(which: "JobFilter | None", limit: int) -> "JobFilter":
+    """Return the filter of a list. Raises `InvalidValue` for no filter, or a page of no size."""
+    from chancy_core.filter import JobFilter
+
+    if not isinstance(which, JobFilter | None):
+        raise InvalidValue(f"a list takes a JobFilter, such as JobFilter(queue='q'), not {which!r}")
+    if not isinstance(limit, int) or not 1 <= limit <= 10_000:
+        raise InvalidValue(f"a page has 1 to 10,000 jobs, not {limit!r}")
+    return which or JobFilter()
+
+
+def check_resume(resume_at: datetime | timedelta | None) -> None:
+    """Raise `InvalidValue` if a queue cannot become active then."""
+    if resume_at is None or isinstance(resume_at, timedelta):
+        return
+    if not isinstance(resume_at, datetime) or resume_at.utcoffset() is None:
+        raise InvalidValue(
+            f"resume_at must be a timedelta, or a datetime with a time zone, not {resume_at!r}"
+        )
+
+
+class Asking(Protocol):
+    """Who can carry out a request."""
+
+    names: Names
+
+    async def ask(self, request: "Request[T]") -> T:
+        """Carry out a request."""
+
+    @property
+    def waits(self) -> "Waiting":
+        """Those who wait for jobs."""
+
+
+class Calls(Asking):
+    """Calls about queues and jobs; a part of `Chancy`."""
+
+    async def declare(self, queue: Queue, *, upsert: bool = False, check: bool = True) -> Queue:
+        """Store a queue's settings, and return what is stored.
+
+        A queue that exists keeps its settings unless *upsert*; its `state` and `resume_at` change
+        only if a state is given. Raises `UnknownName` if no installed package offers its executor,
+        and `InvalidValue` if its options do not fit; without *check* it is stored all the same, and
+        workers without that executor leave the queue alone, loudly.
+        """
+        from chancy_core.installed import find_executor
+        from chancy_core.store import requests
+
+        if check:
+            find_executor(queue)
+        return await self.ask(requests.declare(self.names, queue, upsert=upsert))
+
+    async def push(self, job: Pushable) -> Reference:
+        """Store a job, to be run by a worker that runs its queue; `my_job` means `my_job.bind()`.
+
+        If a live job holds its unique key, nothing is stored and that job is referred to.
+        Raises `InvalidValue` for what cannot be stored.
+        """
+        return (await self._push([given.job(job)]))[0]
+
+    async def _push(self, batch: list[Job]) -> list[Reference]:
+        from chancy_core.store import requests
+
+        return await self.ask(requests.push(self.names, batch, requests.store_surely))
+
+    def push_many(
+        self, jobs: Iterable[Pushable] | AsyncIterable[Pushable], *, batch_size: int = BATCH
+    ) -> Pushing:
+        """Store jobs, *batch_size* in one transaction: to be awaited, or iterated over.
+
+            references = await chancy.push_many(jobs)             # of all, in this order
+            async for references in chancy.push_many(jobs): ...   # of each batch, once committed
+
+        Jobs are taken a batch at a time, so that they need not fit into memory. After an error,
+        the batches before it are stored.
+        """
+        return Pushing(jobs, batch_size, self._push)
+
+    async def get_job(self, reference: Named) -> QueuedJob:
+        """Return a job, live or finished.
+
+        Raises `JobNotFound` if there is none of this identity (any more).
+        """
+        from chancy_core.store import requests
+
+        return await self.ask(requests.get_job(self.names, identity(reference)))
+
+    async def get_jobs(self, references: Iterable[Named]) -> list[QueuedJob]:
+        """Return those of these jobs that exist, in no order."""
+        from chancy_core.store import requests
+
+        return await self.ask(requests.get_jobs(self.names, several(references)))
+
+    async def wait_for_job(self, reference: Named, *, timeout: float | None = None) -> QueuedJob:
+        """Return the job once it is finished, however it ended.
+
+        Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if there is no such job.
+        """
+        return (await self.wait_for_jobs([reference], timeout=timeout))[0]
+
+    async def wait_for_jobs(
+        self, references: Iterable[Named], *, timeout: float | None = None
+    ) -> list[QueuedJob]:
+        """Return these jobs, in this order, once all are finished.
+
+        Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if one does not exist. A
+        database that goes away meanwhile is waited for.
+        """
+        return await self.waits.wait(several(references), timeout)
+
+    async def notify(self, name: str, subject: str = "") -> None:
+        """Send a hint of your own to all workers: soon, once if it is given twice meanwhile.
+
+        Its name has a dot, and does not begin with `queue.` or `job.`; both have at most 7,998
+        bytes together. It may be lost. Raises `InvalidValue`.
+        """
+        from chancy_core.store import requests
+
+        await self.ask(requests.tell(given.own_hint(name, subject)))
+
+    async def get_queue(self, name: str) -> Queue:
+        """Return a queue's settings. Raises `QueueNotFound`."""
+        from chancy_core.store import requests
+
+        return await self.ask(requests.get_queue(self.names, name))
+
+    async def get_all_queues(self) -> list[Queue]:
+        """Return all queues, by name."""
+        from chancy_core.store import requests, statements
+
+        return await self.ask(requests.one(statements.queues(self.names)))
+
+    async def get_all_workers(self) -> "list[WorkerInfo]":
+        """Return the rows of all workers: the living, the late, and those declared dead."""
+        from chancy_core.store import requests, statements
+
+        return await self.ask(requests.one(statements.workers(self.names)))
+
+    async def pause_queue(
+        self, name: str, *, resume_at: datetime | timedelta | None = None
+    ) -> None:
+        """Have no more jobs of a queue begun: from now on, until *resume_at* if it is given.
+
+        What runs comes to its end. A timedelta is counted by the database's clock. Raises
+        `QueueNotFound`, and `InvalidValue` for a datetime without a time zone.
+        """
+        from chancy_core.store import requests
+
+        check_resume(resume_at)
+        await self.ask(requests.pause_queue(self.names, name, resume_at))
+
+    async def resume_queue(self, name: str) -> None:
+        """Make a queue active. Raises `QueueNotFound`."""
+        from chancy_core.store import requests
+
+        await self.ask(requests.resume_queue(self.names, name))
+
+    async def delete_queue(self, name: str, *, purge_jobs: bool = True) -> int:
+        """Delete a queue; with *purge_jobs* its waiting jobs too. Returns how many these were.
+
+        What runs comes to its end. Raises `QueueNotFound`.
+        """
+        from chancy_core.store import requests
+
+        return await self.ask(requests.delete_queue(self.names, name, purge_jobs=purge_jobs))
+
+    async def list_jobs(
+        self, which: "JobFilter | None" = None, *, limit: int = 100, before: UUID | None = None
+    ) -> "Page":
+        """Return a page of jobs, live and finished, the newest first.
+
+        The next page begins *before* the id that this one names as `next`.
+        """
+        from chancy_core.store import requests
+
+        wanted = page(which, limit)
+        return await self.ask(requests.list_jobs(self.names, wanted, limit, before))
+
+    async def cancel_job(self, reference: Named) -> "Answer":
+        """Cancel a job that is not finished.
+
+        One that waits is `cancelled` at once. One that runs is `cancelling`: its worker ends the
+        attempt, and what comes first, the job's own end or this, is its outcome.
+        """
+        return (await self.cancel_jobs([reference]))[0]
+
+    async def cancel_jobs(self, which: Which) -> "list[Answer]":
+        """Cancel jobs, by reference or by filter; answers for each."""
+        from chancy_core.store import requests
+
+        return await self.ask(requests.cancel(self.names, identities(which)))
+
+    async def retry_jobs(self, which: Which) -> "list[Answer]":
+        """Bring finished jobs back into their queues, by reference or by filter.
+
+        Their counters begin at zero, their errors are kept. Answers for each: one that is live, or
+        whose unique key a live job holds, is skipped.
+        """
+        from chancy_core.store import requests
+
+        return await self.ask(requests.retry(self.names, identities(which)))
+
+    async def purge_jobs(self, which: Which) -> "list[Answer]":
+        """Delete jobs that do not run, live or finished, by reference or by filter.
+
+        Answers for each: one that runs is skipped, cancel it first.
+        """
+        from chancy_core.store import requests
+
+        return await self.ask(requests.purge(self.names, identities(which)))

@@ -1,0 +1,71 @@
+"""How values that are not plain JSON become so, and come back; cattrs is loaded when needed."""
+
+import json
+from collections.abc import Collection, Iterable
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+
+@lru_cache(maxsize=1)
+def converter() -> "Converter":
+    """Return the converter for what is not plain JSON."""
+    from datetime import time, timedelta
+    from decimal import Decimal
+    from pathlib import Path
+    from uuid import UUID
+
+    from cattrs.preconf.json import make_converter
+
+    made = make_converter(forbid_extra_keys=True)
+    for text in (UUID, Decimal, Path):
+        made.register_unstructure_hook_func(partial(_is, text), str)
+        made.register_structure_hook(text, lambda value, to: to(value))
+    made.register_unstructure_hook(time, time.isoformat)
+    made.register_structure_hook(time, lambda value, _: time.fromisoformat(value))
+    made.register_unstructure_hook(timedelta, timedelta.total_seconds)
+    made.register_structure_hook(timedelta, lambda value, _: timedelta(seconds=value))
+    made.register_unstructure_hook_func(_is_model, _dump)
+    made.register_structure_hook_func(_is_model, _validate)
+    made.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
+    made.register_structure_hook_func(
+        lambda kind: cast("Any", get_origin(kind)) in (Iterable, Collection),
+        lambda value, kind: made.structure(value, cast("Any", list)[get_args(kind)[0]]),
+    )
+    return made
+
+
+def _is(parent: type, kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, parent)
+
+
+def _is_model(kind: Any) -> bool:
+    """Whether this is a class of pydantic models; pydantic itself is never imported here."""
+    return isinstance(kind, type) and all(
+        hasattr(kind, name)
+        for name in ("__pydantic_validator__", "model_dump", "model_validate_json")
+    )
+
+
+def _dump(model: Any) -> Any:
+    # By the names of its fields: an alias may be another one for reading than for writing.
+    return model.model_dump(mode="json", by_alias=False, round_trip=True)
+
+
+def _validate(value: Any, kind: Any) -> Any:
+    # As JSON, so that also a strict model takes a UUID or a date from a string.
+    return kind.model_validate_json(json.dumps(value), by_alias=True, by_name=True)
+
+
+def complaint(exc: BaseException, kind: type | None) -> str:
+    """Say what is wrong with a value that did not fit."""
+    if type(exc).__name__ == "ValidationError" and type(exc).__module__.startswith("pydantic"):
+        return "; ".join(
+            f"{'.'.join(map(str, error['loc'])) or 'it'}: {error['msg']}"
+            for error in cast("Any", exc).errors()
+        )
+    from cattrs.v import format_exception
+
+    return format_exception(exc, kind)

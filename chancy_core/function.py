@@ -1,0 +1,159 @@
+"""A function that runs as a job: `JobFunction`, which `@job` makes."""
+
+import copy
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, Unpack
+
+from chancy_core.errors import InvalidJob
+from chancy_core.job import Job, Reference
+from chancy_core.options import JobOptions, check_options
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class _Injected:
+    """The class of `INJECTED`."""
+
+    def __repr__(self) -> str:
+        return "<injected when it runs as a job>"
+
+
+#: The default of a keyword-only parameter that is given the running job, a `QueuedJob`.
+INJECTED: Final[Any] = _Injected()
+
+
+class Pusher(Protocol):
+    """What stores jobs: a `Chancy`."""
+
+    async def push(self, job: Job, /) -> Reference:
+        """Store a job."""
+
+
+class SyncPusher(Protocol):
+    """What stores jobs for code without an event loop: a `Chancy`."""
+
+    def sync_push(self, job: Job, /) -> Reference:
+        """Store a job."""
+
+
+class JobFunction(Generic[P, R_co]):
+    """A registered function: still callable as it was, and a maker of jobs that call it."""
+
+    def __init__(self, func: Callable[P, R_co], name: str, options: Mapping[str, Any] = {}) -> None:
+        check_options(f"@job of {name!r}", options)
+        self.func = func
+        self.name = name
+        #: Whether calling the function gives a coroutine.
+        self.is_async = inspect.iscoroutinefunction(func)
+        #: Its job without arguments.
+        self.template = Job(name, **options)
+        self._signature = inspect.signature(func)
+        parameters = self._signature.parameters.values()
+        _check_kind(self)
+        _check_parameters(name, parameters)
+        #: The parameter that is given the running job.
+        self.injected = next((p.name for p in parameters if p.default is INJECTED), None)
+        named = [p for p in parameters if p.kind is not p.VAR_KEYWORD and p.name != self.injected]
+        self._accepted = frozenset(p.name for p in named)
+        self._required = frozenset(p.name for p in named if p.default is p.empty)
+        self._open = any(p.kind is p.VAR_KEYWORD for p in parameters)
+        functools.update_wrapper(self, func)
+
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function here and now, as if it were no job: nothing is injected."""
+        return self.func(*args, **kwargs)
+
+    def __repr__(self) -> str:
+        return f"<job {self.name}>"
+
+    def bind(self, /, *args: P.args, **kwargs: P.kwargs) -> Job:
+        """Return the job of this call, to be pushed.
+
+        Raises `InvalidJob` when the arguments do not fit the function's signature.
+        """
+        try:
+            bound = self._signature.bind(*args, **kwargs)
+        except TypeError as exc:
+            raise InvalidJob(f"job {self.name!r}: {exc}; it takes {self._signature}") from exc
+        arguments = dict(bound.arguments)
+        if self._open:
+            *_, extra = self._signature.parameters
+            arguments |= arguments.pop(extra, {})
+        if self.injected in arguments:
+            self._refuse(arguments)
+        return self.template.with_kwargs(**arguments)
+
+    async def push(self, chancy: Pusher, /, *args: P.args, **kwargs: P.kwargs) -> Reference:
+        """Push the job of this call: `await welcome.push(chancy, address="ada@example.org")`.
+
+        Raises what `bind` and `Chancy.push` raise.
+        """
+        return await chancy.push(self.bind(*args, **kwargs))
+
+    def sync_push(self, chancy: SyncPusher, /, *args: P.args, **kwargs: P.kwargs) -> Reference:
+        """Push the job of this call, from code without an event loop.
+
+        Raises what `bind` and `Chancy.sync_push` raise.
+        """
+        return chancy.sync_push(self.bind(*args, **kwargs))
+
+    def options(self, **changes: Unpack[JobOptions]) -> "JobFunction[P, R_co]":
+        """Return the same function with other settings for its jobs, such as `queue="mail"`."""
+        twin = copy.copy(self)
+        twin.template = self.template.options(**changes)
+        return twin
+
+    def check(self, kwargs: Mapping[str, Any]) -> None:
+        """Raise `InvalidJob` if these are not names of arguments that the function can take."""
+        names = kwargs.keys()
+        if (
+            self._required <= names
+            and (self._open or names <= self._accepted)
+            and self.injected not in names
+        ):
+            return
+        self._refuse(kwargs)
+
+    def _refuse(self, kwargs: Mapping[str, Any]) -> NoReturn:
+        problems = [f"{name!r} is missing" for name in sorted(self._required - kwargs.keys())]
+        if self.injected in kwargs:
+            problems.append(f"{self.injected!r} is given by the worker that runs it, never here")
+        if not self._open:
+            unknown = kwargs.keys() - self._accepted - {self.injected}
+            problems += [f"it has no argument {name!r}" for name in sorted(unknown, key=str)]
+        raise InvalidJob(f"job {self.name!r}: {', '.join(problems)}; it takes {self._signature}")
+
+
+def _check_kind(made: JobFunction[..., Any]) -> None:
+    """Refuse what gives no result when it is called, or has nothing to be called on."""
+    func, who = made.func, f"job {made.name!r}"
+    if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+        raise InvalidJob(f"{who} is a generator, which nobody would read: return a list instead")
+    home = getattr(func, "__qualname__", "").rpartition(".")[0]
+    first = next(iter(inspect.signature(func).parameters), None)
+    if home and not home.endswith("<locals>") and first in {"self", "cls"}:
+        raise InvalidJob(
+            f"{who} is a method, and a worker has no {first!r} to call it on: "
+            "make it a function, or a static method with @staticmethod above @job"
+        )
+
+
+def _check_parameters(who: str, parameters: Iterable[inspect.Parameter]) -> None:
+    """Refuse parameters that no job can fill."""
+    injected = [p for p in parameters if p.default is INJECTED]
+    for p in parameters:
+        if p.kind in {p.POSITIONAL_ONLY, p.VAR_POSITIONAL}:
+            raise InvalidJob(f"job {who!r}: arguments are passed by name, which {p} cannot take")
+    for p in injected:
+        if p.kind is not p.KEYWORD_ONLY:
+            raise InvalidJob(
+                f"job {who!r}: what is injected is keyword-only: write `*, {p.name}: QueuedJob = "
+                "INJECTED`"
+            )
+    if len(injected) > 1:
+        names = " and ".join(p.name for p in injected)
+        raise InvalidJob(f"job {who!r}: one parameter is given the running job, not {names}")

@@ -1,0 +1,96 @@
+"""What wakes a worker: hints from elsewhere, and jobs that become due."""
+
+import logging
+import random
+from uuid import UUID
+
+import anyio
+
+from chancy_core import hint
+from chancy_core.claim import Claimer
+from chancy_core.hint import Hint
+from chancy_core.postgres import Listener, Reconnected
+from chancy_core.settle import Settler
+from chancy_core.store import statements
+from chancy_core.store.store import TRANSIENT, Store, backoff
+
+log = logging.getLogger("chancy.wake")
+
+#: Seconds after which a worker looks, unasked, for jobs that became due.
+LOOK_AROUND = 5.0
+#: Seconds between two calls of `ensure_partitions`.
+PARTITIONS = 6 * 3600.0
+#: What changes a queue.
+_CHANGES = frozenset({hint.DECLARED, hint.PAUSED, hint.RESUMED, hint.DELETED})
+
+
+class Waker:
+    """The loops that tell a worker's claimer when there is something to do."""
+
+    def __init__(self, store: Store, claimer: Claimer, settler: Settler) -> None:
+        self._store = store
+        self._claimer = claimer
+        self._settler = settler
+        self._due = anyio.Event()
+
+    def due(self) -> None:
+        """Look for jobs that become due: there are new ones."""
+        self._due.set()
+
+    async def promote(self) -> None:
+        """Move jobs into line as they become due."""
+        tries = 0
+        while True:
+            self._due = anyio.Event()
+            try:
+                queues, until = await self._store.run(statements.promote(self._store.names))
+                tries = 0
+            except TRANSIENT as exc:
+                tries += 1
+                log.warning("cannot look for jobs that became due: %s", exc)
+                await anyio.sleep(backoff(tries))
+                continue
+            self._claimer.feed(queues)
+            if not queues:
+                soonest = LOOK_AROUND * random.uniform(0.8, 1.0)
+                with anyio.move_on_after(min(soonest, soonest if until is None else until)):
+                    await self._due.wait()
+
+    async def listen(self, listener: Listener) -> None:
+        """Take hints; nobody trusts them."""
+        async with listener:
+            async for event in listener:
+                if isinstance(event, Reconnected):  # what was missed meanwhile is looked for
+                    self._claimer.feed(self._claimer.lanes.current)
+                    self._claimer.audit_soon()
+                    self._claimer.lanes.look()
+                    self.due()
+                else:
+                    self._take(Hint.read(event.payload))
+
+    def _take(self, told: Hint) -> None:
+        if told.name == hint.PUSHED:
+            self._claimer.feed([told.subject])
+        elif told.name == hint.SCHEDULED:
+            self.due()
+        elif told.name in _CHANGES:
+            self._claimer.lanes.look()
+        elif told.name == hint.CANCELLED:
+            self._claimer.audit_soon()
+        elif told.name == hint.AWAITED:
+            try:
+                self._settler.awaited(UUID(told.subject))
+            except ValueError:
+                log.debug("a hint of nonsense: %.100r", told)
+
+    async def keep_partitions(self) -> None:
+        """See to it that the history has a partition for each of the coming days."""
+        tries = 0
+        while True:
+            try:
+                await self._store.run(statements.ensure_partitions(self._store.names))
+                tries = 0
+            except TRANSIENT as exc:
+                tries += 1
+                log.warning("cannot make partitions of the history: %s", exc)
+            await anyio.sleep(backoff(tries) if tries else PARTITIONS * random.uniform(0.8, 1.0))

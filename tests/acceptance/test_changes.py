@@ -1,0 +1,182 @@
+"""Queues are changed, paused and deleted while workers run them."""
+
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import pytest
+
+from chancy import Chancy, Queue, State, Worker
+from chancy_core import discovery
+from chancy_core.executor import Call, Capability, Executor
+from chancy_core.store import requests
+from tests.stage import push
+
+pytestmark = pytest.mark.anyio
+
+
+async def ask(chancy: Chancy, request: Any) -> Any:
+    return await chancy.store.ask(request, chancy.hint)
+
+
+async def until(true: Callable[[], bool], within: float = 1.0) -> None:
+    """Return once *true* is; the promise is: within a second of the commit."""
+    with anyio.fail_after(within):
+        while not true():
+            await anyio.sleep(0.01)
+
+
+async def test_more_and_fewer_slots_take_effect_without_draining(chancy, dsn, stage):
+    references = await push(chancy, dsn, 12)
+    queue = Queue("q", executor="async", concurrency=4)
+    async with Worker(chancy):
+        await stage.until_begun(4)
+        await chancy.declare(queue.options(concurrency=10), upsert=True)
+        await until(lambda: stage.now == 10)
+        await chancy.declare(queue.options(concurrency=2), upsert=True)
+        stage.go.set()
+        jobs = await chancy.wait_for_jobs(references, timeout=10)
+    assert sorted(stage.begun) == list(range(12))
+    assert {(job.state, job.claims) for job in jobs} == {(State.SUCCEEDED, 1)}
+
+
+async def test_fewer_slots_hold_once_the_surplus_has_ended(chancy, dsn, stage):
+    async with Worker(chancy):
+        await push(chancy, dsn, 4)
+        await stage.until_begun(4)
+        await chancy.declare(Queue("q", executor="async", concurrency=1), upsert=True)
+        # The declaration of a later queue is seen after this one's.
+        await chancy.declare(Queue("later", executor="async"))
+        await anyio.sleep(0.2)
+        stage.go.set()
+        await until(lambda: len(stage.ended) == 4)
+        stage.go = anyio.Event()
+        stage.most = 0
+        await push(chancy, dsn, 3)
+        await stage.until_begun(5)
+        stage.go.set()
+        await until(lambda: len(stage.ended) == 7)
+    assert stage.most == 1
+
+
+async def test_a_paused_queue_begins_nothing_and_what_runs_goes_on(chancy, dsn, stage):
+    await push(chancy, dsn, 6)
+    async with Worker(chancy):
+        await stage.until_begun(4)
+        await ask(chancy, requests.pause_queue(chancy.names, "q", None))
+        stage.go.set()
+        await until(lambda: len(stage.ended) == 4)
+        await anyio.sleep(0.1)
+        assert len(stage.begun) == 4
+        await ask(chancy, requests.resume_queue(chancy.names, "q"))
+        await until(lambda: len(stage.ended) == 6)
+
+
+async def test_a_pause_ends_by_itself(chancy, dsn, stage):
+    stage.go.set()
+    await ask(chancy, requests.pause_queue(chancy.names, "q", timedelta(seconds=0.5)))
+    async with Worker(chancy):
+        await push(chancy, dsn, 1)
+        await anyio.sleep(0.2)
+        assert stage.begun == []
+        await until(lambda: stage.ended == [0], 1.5)
+    queue = await ask(chancy, requests.get_queue(chancy.names, "q"))
+    assert (queue.state, queue.resume_at) == (Queue.State.ACTIVE, None)
+
+
+async def test_a_deleted_queue_begins_nothing_and_its_running_jobs_end(chancy, dsn, stage):
+    references = await push(chancy, dsn, 6)
+    async with Worker(chancy):
+        await stage.until_begun(4)
+        gone = requests.delete_queue(chancy.names, "q", purge_jobs=True)
+        assert await ask(chancy, gone) == 2
+        stage.go.set()
+        await until(lambda: len(stage.ended) == 4)
+    jobs = await chancy.get_jobs(references)
+    assert [job.state for job in jobs] == [State.SUCCEEDED] * 4
+
+
+async def test_tags_that_no_longer_match_let_the_queue_go(chancy, dsn, stage):
+    references = await push(chancy, dsn, 5)
+    async with Worker(chancy) as one, Worker(chancy, tags={"has=gpu"}, name="gpu"):
+        await until(lambda: len(stage.begun) == 5)
+        queue = Queue("q", executor="async", concurrency=4, tags={"has=gpu"})
+        await chancy.declare(queue, upsert=True)
+        stage.go.set()
+        await chancy.wait_for_jobs(references, timeout=10)
+        later = await push(chancy, dsn, 4)
+        jobs = await chancy.wait_for_jobs(later, timeout=10)
+        assert len({job.worker for job in jobs}) == 1
+        assert one.tags.isdisjoint({"has=gpu"})
+
+
+class Loud(Executor):
+    """Awaits the function, like `async`, and has an option."""
+
+    Options = dict[str, int]
+    capabilities = Capability.ASYNC
+    default_concurrency = 8
+    made: list[dict[str, int]]
+
+    async def run(self, call: Call) -> Any:
+        self.made.append(self.options)
+        func, arguments = call.resolve(self.capabilities)
+        return await func(**arguments)
+
+
+async def test_another_executor_takes_the_idle_slots_while_the_rest_drains(
+    chancy, dsn, stage, monkeypatch
+):
+    load = discovery.load
+    monkeypatch.setattr(
+        discovery, "load", lambda group, name: Loud if name == "loud" else load(group, name)
+    )
+    Loud.made = []
+    references = await push(chancy, dsn, 3)
+    async with Worker(chancy):
+        await stage.until_begun(3)
+        loud = Queue("q", executor="loud", concurrency=4, executor_options={"volume": 1})
+        await chancy.declare(loud, upsert=True)
+        references += await push(chancy, dsn, 3)
+        await until(lambda: len(stage.begun) == 4)  # the one slot that is free
+        await anyio.sleep(0.1)
+        assert (len(stage.begun), Loud.made) == (4, [{"volume": 1}])
+        await chancy.declare(loud.options(executor_options={"volume": 2}), upsert=True)
+        await anyio.sleep(0.2)
+        stage.go.set()
+        jobs = await chancy.wait_for_jobs(references, timeout=10)
+    # A job that was claimed for the old executor at that very moment was handed back.
+    assert {(job.state, job.attempts) for job in jobs} == {(State.SUCCEEDED, 1)}
+    assert sorted(stage.begun) == [0, 0, 1, 1, 2, 2]
+    assert Loud.made == [{"volume": 1}, {"volume": 2}, {"volume": 2}]
+
+
+@pytest.mark.slow
+async def test_four_workers_follow_with_a_thousand_jobs_running(chancy, dsn, stage):
+    queue = Queue("q", executor="async", concurrency=250)
+    await chancy.declare(queue, upsert=True)
+    references = await push(chancy, dsn, 1010)
+    async with AsyncExitStack() as workers:
+        for n in range(4):
+            await workers.enter_async_context(Worker(chancy, name=f"w{n}", grace_period=1))
+        await until(lambda: stage.now == 1000, 20)
+        await chancy.declare(queue.options(concurrency=252), upsert=True)
+        await until(lambda: stage.now == 1008, 10)
+        await ask(chancy, requests.pause_queue(chancy.names, "q", None))
+        stage.go.set()
+        await until(lambda: len(stage.ended) == 1008, 20)
+        await ask(chancy, requests.resume_queue(chancy.names, "q"))
+        await until(lambda: len(stage.ended) == 1010, 10)
+        jobs = await chancy.wait_for_jobs(references, timeout=20)
+    assert {(job.state, job.claims) for job in jobs} == {(State.SUCCEEDED, 1)}
+
+
+async def test_default_is_there_once_a_worker_has_started(chancy):
+    names = [queue.name for queue in await chancy.get_all_queues()]
+    assert names == ["q"]
+    async with Worker(chancy):
+        pass
+    names = [queue.name for queue in await chancy.get_all_queues()]
+    assert names == ["default", "q"]
