@@ -4,8 +4,9 @@ The map of the house. Each floor may import from the floors below it and from
 its own rooms, never from above; `lint-imports` holds everyone to it.
 
 5  the doors         `chancy` (what applications import), `cli`
-4  the main path     `app` `calls` `within` `worker` `life` `assign` `wake` `claim` `lane` `run`
-                     `settle` `heartbeat` `notify` `installed`
+4  the main path     `app` and what can be asked of it (`calls` `bulk` `within` `transaction`
+                     `sync` `door` `waiting` `given`), `worker` `life` `assign` `wake` `claim`
+                     `lane` `run` `settle` `heartbeat` `notify` `installed`
 3  what it uses      `store` (our tables and columns), `migrate`
 2  mechanism         `postgres` (psycopg on anyio), `embedded` (a server out of
                      a wheel), `discovery` (entry points), `identity` (UUIDv7); none knows

@@ -1,12 +1,15 @@
-"""What an application asks of queues and of jobs that are there, on the pool of its `Chancy`."""
+"""What an application asks of queues and jobs, on the pool of its open `Chancy`."""
 
-from collections.abc import Iterable
+from collections.abc import AsyncIterable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, TypeVar, Union
 from uuid import UUID
 
+from chancy_core import given
+from chancy_core.bulk import Pushing
 from chancy_core.errors import InvalidValue
-from chancy_core.job import Reference
+from chancy_core.given import BATCH, Pushable
+from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names
 
@@ -14,14 +17,17 @@ if TYPE_CHECKING:
     from chancy_core.filter import Answer, JobFilter, Page
     from chancy_core.store.requests import Request
     from chancy_core.store.rows import WorkerInfo
+    from chancy_core.waiting import Waiting
 
 T = TypeVar("T")
 
+#: A job, by what `push` answered, its id, or the id's text.
+Named = Reference | UUID | str
 #: Which jobs a bulk call is about.
-Which = Union[Iterable[Reference | UUID | str], "JobFilter"]
+Which = Union[Iterable[Named], "JobFilter"]
 
 
-def identity(reference: Reference | UUID | str) -> UUID:
+def identity(reference: Named) -> UUID:
     """Return the id that *reference* is, or holds.
 
     Raises `InvalidValue` for anything else.
@@ -47,7 +53,28 @@ def identities(which: Which) -> "list[UUID] | JobFilter":
         return which
     if isinstance(which, Reference | UUID | str):
         raise InvalidValue(f"give several references, or a JobFilter, not the single {which!r}")
+    if not isinstance(which, Iterable):
+        raise InvalidValue(f"give several references, or a JobFilter, not {which!r}")
     return [identity(reference) for reference in which]
+
+
+def several(references: Iterable[Named]) -> list[UUID]:
+    """Return the ids of several jobs, which no filter finds."""
+    ids = identities(references)
+    if not isinstance(ids, list):
+        raise InvalidValue(f"give several references, not {ids!r}; list_jobs takes a JobFilter")
+    return ids
+
+
+def page(which: "JobFilter | None", limit: int) -> "JobFilter":
+    """Return the filter of a list. Raises `InvalidValue` for no filter, or a page of no size."""
+    from chancy_core.filter import JobFilter
+
+    if not isinstance(which, JobFilter | None):
+        raise InvalidValue(f"a list takes a JobFilter, such as JobFilter(queue='q'), not {which!r}")
+    if not isinstance(limit, int) or not 1 <= limit <= 10_000:
+        raise InvalidValue(f"a page has 1 to 10,000 jobs, not {limit!r}")
+    return which or JobFilter()
 
 
 def check_resume(resume_at: datetime | timedelta | None) -> None:
@@ -68,9 +95,96 @@ class Asking(Protocol):
     async def ask(self, request: "Request[T]") -> T:
         """Carry out a request."""
 
+    @property
+    def waits(self) -> "Waiting":
+        """Those who wait for jobs."""
+
 
 class Calls(Asking):
-    """Calls about queues and about jobs that are there; a part of `Chancy`."""
+    """Calls about queues and jobs; a part of `Chancy`."""
+
+    async def declare(self, queue: Queue, *, upsert: bool = False, check: bool = True) -> Queue:
+        """Store a queue's settings, and return what is stored.
+
+        A queue that exists keeps its settings unless *upsert*; its `state` and `resume_at` change
+        only if a state is given. Raises `UnknownName` if no installed package offers its executor,
+        and `InvalidValue` if its options do not fit; without *check* it is stored all the same, and
+        workers without that executor leave the queue alone, loudly.
+        """
+        from chancy_core.installed import find_executor
+        from chancy_core.store import requests
+
+        if check:
+            find_executor(queue)
+        return await self.ask(requests.declare(self.names, queue, upsert=upsert))
+
+    async def push(self, job: Pushable) -> Reference:
+        """Store a job, to be run by a worker that runs its queue; `my_job` means `my_job.bind()`.
+
+        If a live job holds its unique key, nothing is stored and that job is referred to.
+        Raises `InvalidValue` for what cannot be stored.
+        """
+        return (await self._push([given.job(job)]))[0]
+
+    async def _push(self, batch: list[Job]) -> list[Reference]:
+        from chancy_core.store import requests
+
+        return await self.ask(requests.push(self.names, batch, requests.store_surely))
+
+    def push_many(
+        self, jobs: Iterable[Pushable] | AsyncIterable[Pushable], *, batch_size: int = BATCH
+    ) -> Pushing:
+        """Store jobs, *batch_size* in one transaction: to be awaited, or iterated over.
+
+            references = await chancy.push_many(jobs)             # of all, in this order
+            async for references in chancy.push_many(jobs): ...   # of each batch, once committed
+
+        Jobs are taken a batch at a time, so that they need not fit into memory. After an error,
+        the batches before it are stored.
+        """
+        return Pushing(jobs, batch_size, self._push)
+
+    async def get_job(self, reference: Named) -> QueuedJob:
+        """Return a job, live or finished.
+
+        Raises `JobNotFound` if there is none of this identity (any more).
+        """
+        from chancy_core.store import requests
+
+        return await self.ask(requests.get_job(self.names, identity(reference)))
+
+    async def get_jobs(self, references: Iterable[Named]) -> list[QueuedJob]:
+        """Return those of these jobs that exist, in no order."""
+        from chancy_core.store import requests
+
+        return await self.ask(requests.get_jobs(self.names, several(references)))
+
+    async def wait_for_job(self, reference: Named, *, timeout: float | None = None) -> QueuedJob:
+        """Return the job once it is finished, however it ended.
+
+        Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if there is no such job.
+        """
+        return (await self.wait_for_jobs([reference], timeout=timeout))[0]
+
+    async def wait_for_jobs(
+        self, references: Iterable[Named], *, timeout: float | None = None
+    ) -> list[QueuedJob]:
+        """Return these jobs, in this order, once all are finished.
+
+        Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if one does not exist. A
+        database that goes away meanwhile is waited for.
+        """
+        return await self.waits.wait(several(references), timeout)
+
+    async def notify(self, name: str, subject: str = "") -> None:
+        """Send a hint of your own to all workers: soon, once if it is given twice meanwhile.
+
+        Its name has a dot, and does not begin with `queue.` or `job.`; both have at most 7,998
+        bytes together. It may be lost. Raises `InvalidValue`.
+        """
+        from chancy_core.store import requests
+
+        await self.ask(requests.tell(given.own_hint(name, subject)))
 
     async def get_queue(self, name: str) -> Queue:
         """Return a queue's settings. Raises `QueueNotFound`."""
@@ -125,14 +239,12 @@ class Calls(Asking):
 
         The next page begins *before* the id that this one names as `next`.
         """
-        from chancy_core.filter import JobFilter
         from chancy_core.store import requests
 
-        if not isinstance(limit, int) or not 1 <= limit <= 10_000:
-            raise InvalidValue(f"a page has 1 to 10,000 jobs, not {limit!r}")
-        return await self.ask(requests.list_jobs(self.names, which or JobFilter(), limit, before))
+        wanted = page(which, limit)
+        return await self.ask(requests.list_jobs(self.names, wanted, limit, before))
 
-    async def cancel_job(self, reference: Reference | UUID | str) -> "Answer":
+    async def cancel_job(self, reference: Named) -> "Answer":
         """Cancel a job that is not finished.
 
         One that waits is `cancelled` at once. One that runs is `cancelling`: its worker ends the

@@ -6,8 +6,6 @@ then on at most each `PAUSE` seconds. A lost hint costs a polling interval and n
 """
 
 import logging
-from types import TracebackType
-from typing import Self
 
 import anyio
 
@@ -30,40 +28,24 @@ class Notifier:
         self._store = store
         self._hints: dict[Hint, None] = {}
         self._more = anyio.Event()
-        self._tasks = anyio.create_task_group()
-
-    async def __aenter__(self) -> Self:
-        await self._tasks.__aenter__()
-        self._tasks.start_soon(self._run)
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> bool | None:
-        self._tasks.cancel_scope.cancel()
-        try:
-            if isinstance(exc, Exception):  # the task group would wrap the block's own error
-                await self._tasks.__aexit__(None, None, None)
-                return False
-            return await self._tasks.__aexit__(exc_type, exc, traceback)
-        finally:
-            with anyio.move_on_after(LAST, shield=True):
-                await self._send()
 
     def send(self, hint: Hint) -> None:
         """Send a hint soon. Never blocks and never fails."""
         self._hints[hint] = None
         self._more.set()
 
-    async def _run(self) -> None:
+    async def run(self) -> None:
+        """Send what is given, at most each `PAUSE` seconds, until cancelled."""
         while True:
             await self._more.wait()
             self._more = anyio.Event()
             await self._send()
             await anyio.sleep(PAUSE)
+
+    async def flush(self) -> None:
+        """Send what is left, even when all is being cancelled."""
+        with anyio.move_on_after(LAST, shield=True):
+            await self._send()
 
     async def _send(self) -> None:
         hints, self._hints = self._hints, {}

@@ -4,65 +4,25 @@ from collections.abc import Awaitable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
-from chancy_core import registry
-from chancy_core.calls import Which, check_resume, identities
-from chancy_core.errors import InvalidJob, InvalidValue
+from chancy_core import given
+from chancy_core.calls import Named, Which, check_resume, identities, identity
+from chancy_core.errors import InvalidValue
+from chancy_core.given import Pushable
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
-from chancy_core.statement import Names, Statement
+from chancy_core.statement import Names
+from chancy_core.transaction import within
 
 if TYPE_CHECKING:
     import psycopg
 
     from chancy_core.filter import Answer
-    from chancy_core.hint import Hint
     from chancy_core.store.requests import Request
 
     Sync = psycopg.Connection[Any] | psycopg.Cursor[Any]
     Async = psycopg.AsyncConnection[Any] | psycopg.AsyncCursor[Any]
 
 T = TypeVar("T")
-
-
-def _within(conn: "Sync | Async", request: "Request[T]", names: Names, *, tell: bool) -> Any:
-    """Carry out a request on the caller's connection; an awaitable if that is asynchronous.
-
-    Hints are sent in the transaction, and so arrive when it is committed.
-    """
-    import psycopg
-
-    from chancy_core.store import requests, statements
-
-    if isinstance(conn, psycopg.Cursor | psycopg.AsyncCursor):
-        conn = conn.connection
-    hints: list[Hint] = []
-
-    def told() -> "Request[T]":
-        answer = yield from request
-        if tell and hints:
-            yield statements.notify(names, hints)
-        return answer
-
-    if isinstance(conn, psycopg.Connection):
-        sync_cursor = psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row)
-
-        def run(statement: Statement[Any]) -> Any:
-            sync_cursor.execute(statement.text, statement.params, binary=True)
-            return statement.read(sync_cursor.fetchall() if sync_cursor.description else ())
-
-        return requests.carry_out_sync(told(), run, hints.append)
-    if isinstance(conn, psycopg.AsyncConnection):
-        cursor = psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row)
-
-        async def run_async(statement: Statement[Any]) -> Any:
-            await cursor.execute(statement.text, statement.params, binary=True)
-            return statement.read(await cursor.fetchall() if cursor.description else ())
-
-        return requests.carry_out(told(), run_async, hints.append)
-    raise InvalidValue(
-        "give a psycopg Connection or Cursor, an AsyncConnection or AsyncCursor, or one of "
-        f"chancy_core.postgres, not {conn!r}"
-    )
 
 
 class Within:
@@ -78,14 +38,14 @@ class Within:
 
     @overload
     def push_ex(
-        self, conn: "Sync", job: Job, *, wake: Literal["poll", "notify"] = "poll"
+        self, conn: "Sync", job: Pushable, *, wake: Literal["poll", "notify"] = "poll"
     ) -> Reference: ...
     @overload
     def push_ex(
-        self, conn: "Async", job: Job, *, wake: Literal["poll", "notify"] = "poll"
+        self, conn: "Async", job: Pushable, *, wake: Literal["poll", "notify"] = "poll"
     ) -> Awaitable[Reference]: ...
     def push_ex(
-        self, conn: "Sync | Async", job: Job, *, wake: Literal["poll", "notify"] = "poll"
+        self, conn: "Sync | Async", job: Pushable, *, wake: Literal["poll", "notify"] = "poll"
     ) -> Any:
         """Store a job in the caller's transaction: rolled back, it never was.
 
@@ -97,36 +57,36 @@ class Within:
         def first() -> "Request[Reference]":
             return (yield from requests.push(self.names, checked([job])))[0]
 
-        return _within(conn, first(), self.names, tell=self._tells(wake))
+        return within(conn, first(), self.names, tell=self._tells(wake))
 
     @overload
     def push_many_ex(
-        self, conn: "Sync", jobs: Iterable[Job], *, wake: Literal["poll", "notify"] = "poll"
+        self, conn: "Sync", jobs: Iterable[Pushable], *, wake: Literal["poll", "notify"] = "poll"
     ) -> list[Reference]: ...
     @overload
     def push_many_ex(
-        self, conn: "Async", jobs: Iterable[Job], *, wake: Literal["poll", "notify"] = "poll"
+        self, conn: "Async", jobs: Iterable[Pushable], *, wake: Literal["poll", "notify"] = "poll"
     ) -> Awaitable[list[Reference]]: ...
     def push_many_ex(
         self,
         conn: "Sync | Async",
-        jobs: Iterable[Job],
+        jobs: Iterable[Pushable],
         *,
         wake: Literal["poll", "notify"] = "poll",
     ) -> Any:
         """Store jobs in the caller's transaction; answers their references in this order."""
         from chancy_core.store import requests
 
-        given = checked(jobs)
+        found = checked(jobs)
 
         def all_() -> "Request[list[Reference]]":
             references: list[Reference] = []
-            for start in range(0, len(given), requests.BATCH):
-                batch = given[start : start + requests.BATCH]
+            for start in range(0, len(found), requests.BATCH):
+                batch = found[start : start + requests.BATCH]
                 references += yield from requests.push(self.names, batch)
             return references
 
-        return _within(conn, all_(), self.names, tell=self._tells(wake))
+        return within(conn, all_(), self.names, tell=self._tells(wake))
 
     def _tells(self, wake: str) -> bool:
         if wake not in {"poll", "notify"}:
@@ -135,7 +95,7 @@ class Within:
 
     def _change(self, conn: "Sync | Async", request: "Request[Any]") -> Any:
         """Carry out what is rare, and always told."""
-        return _within(conn, request, self.names, tell=self.notifications)
+        return within(conn, request, self.names, tell=self.notifications)
 
     @overload
     def declare_ex(
@@ -196,6 +156,41 @@ class Within:
         return self._change(conn, requests.delete_queue(self.names, name, purge_jobs=purge_jobs))
 
     @overload
+    def get_job_ex(self, conn: "Sync", reference: Named) -> QueuedJob: ...
+    @overload
+    def get_job_ex(self, conn: "Async", reference: Named) -> Awaitable[QueuedJob]: ...
+    def get_job_ex(self, conn: "Sync | Async", reference: Named) -> Any:
+        """Return a job as the caller's transaction sees it. Raises `JobNotFound`."""
+        from chancy_core.store import requests
+
+        return self._change(conn, requests.get_job(self.names, identity(reference)))
+
+    @overload
+    def cancel_job_ex(self, conn: "Sync", reference: Named) -> "Answer": ...
+    @overload
+    def cancel_job_ex(self, conn: "Async", reference: Named) -> "Awaitable[Answer]": ...
+    def cancel_job_ex(self, conn: "Sync | Async", reference: Named) -> Any:
+        """Cancel a job in the caller's transaction, as `cancel_job` does."""
+        from chancy_core.store import requests
+
+        ids = [identity(reference)]
+
+        def first() -> "Request[Answer]":
+            return (yield from requests.cancel(self.names, ids))[0]
+
+        return self._change(conn, first())
+
+    @overload
+    def notify_ex(self, conn: "Sync", name: str, subject: str = "") -> None: ...
+    @overload
+    def notify_ex(self, conn: "Async", name: str, subject: str = "") -> Awaitable[None]: ...
+    def notify_ex(self, conn: "Sync | Async", name: str, subject: str = "") -> Any:
+        """Send a hint of your own to all workers at the commit, as `notify` does."""
+        from chancy_core.store import requests
+
+        return self._change(conn, requests.tell(given.own_hint(name, subject)))
+
+    @overload
     def cancel_jobs_ex(self, conn: "Sync", which: Which) -> "list[Answer]": ...
     @overload
     def cancel_jobs_ex(self, conn: "Async", which: Which) -> "Awaitable[list[Answer]]": ...
@@ -242,14 +237,9 @@ class Within:
         return self._change(conn, requests.complete(self.names, job, result))
 
 
-def checked(jobs: Iterable[Job]) -> list[Job]:
+def checked(jobs: Iterable[Pushable]) -> list[Job]:
     """Return jobs that may be pushed.
 
     Raises `InvalidJob` for the first that may not.
     """
-    found = list(jobs)
-    for job in found:
-        if not isinstance(job, Job):
-            raise InvalidJob(f"push takes a Job, such as my_job.bind(x=1), not {job!r}")
-        registry.check_call(job)
-    return found
+    return [given.job(job) for job in given.iterator(jobs)]

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from chancy_core import codec, hint
-from chancy_core.errors import LeaseLost, QueueNotFound
+from chancy_core.errors import JobNotFound, LeaseLost, QueueNotFound
 from chancy_core.filter import Answer, JobFilter, Page
 from chancy_core.hint import Hint
 from chancy_core.identity import new_id
@@ -31,7 +31,7 @@ BATCH = 1000
 async def carry_out(
     request: Request[T],
     run: Callable[[Statement[Any]], Awaitable[Any]],
-    hint: Callable[[Hint], None],
+    hint: Callable[[Hint], object],
 ) -> T:
     """Carry out a request; an error of a statement is raised inside of it."""
     try:
@@ -52,7 +52,7 @@ async def carry_out(
 
 
 def carry_out_sync(
-    request: Request[T], run: Callable[[Statement[Any]], Any], hint: Callable[[Hint], None]
+    request: Request[T], run: Callable[[Statement[Any]], Any], hint: Callable[[Hint], object]
 ) -> T:
     """Carry out a request without an event loop."""
     try:
@@ -70,6 +70,11 @@ def carry_out_sync(
                 step = request.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
+
+
+def tell(hint: Hint) -> Request[None]:
+    """Send a hint, and nothing else."""
+    yield hint
 
 
 def one(statement: Statement[T]) -> Request[T]:
@@ -140,6 +145,14 @@ def store_surely(names: Names, jobs: Mapping[UUID, Job]) -> Request[set[UUID]]:
 
 
 # -- jobs that are there ---------------------------------------------------------------------------
+
+
+def get_job(names: Names, id_: UUID) -> Request[QueuedJob]:
+    """Find a job."""
+    found: list[QueuedJob] = yield statements.jobs_by_id(names, [id_])
+    if not found:
+        raise JobNotFound(f"no job, live or finished, is {id_}")
+    return found[0]
 
 
 def get_jobs(names: Names, ids: Sequence[UUID]) -> Request[list[QueuedJob]]:

@@ -164,7 +164,7 @@ async def test_arguments_that_cannot_be_are_refused_where_they_are_given(chancy:
     with pytest.raises(InvalidValue, match=r"one.greet.name: PostgreSQL stores no NUL"):
         await chancy.push(greet.bind(name="a\0b"))
     with pytest.raises(InvalidJob, match="push takes a Job"):
-        await chancy.push(greet)
+        await chancy.push(greet.func)
     with pytest.raises(UnknownName, match="async, process, thread"):
         await chancy.declare(Queue("q", executor="warp"))
 

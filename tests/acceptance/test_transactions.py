@@ -93,7 +93,7 @@ async def test_what_cannot_be_is_said_where_it_is_asked(chancy, dsn):
         with pytest.raises(InvalidValue, match='"poll" or "notify"'):
             chancy.push_ex(conn, asked, wake="loudly")
         with pytest.raises(InvalidJob, match="takes a Job"):
-            chancy.push_ex(conn, play)
+            chancy.push_ex(conn, play.func)
         with pytest.raises(InvalidJob, match="number"):
             chancy.push_ex(conn, asked.with_kwargs(stage="s"))
 

@@ -1,0 +1,76 @@
+"""What callers give, brought to one form and refused here if it cannot be."""
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any
+
+from chancy_core import registry
+from chancy_core.codec import unstorable
+from chancy_core.errors import InvalidJob, InvalidValue
+from chancy_core.function import JobFunction
+from chancy_core.hint import LONGEST, Hint
+from chancy_core.job import Job
+
+#: What can be pushed: `my_job` means `my_job.bind()`.
+Pushable = Job | JobFunction[..., Any]
+
+#: How many jobs are pushed in one transaction, if nobody says.
+BATCH = 1000
+
+
+def job(value: Any) -> Job:
+    """Return the job to be pushed.
+
+    Raises `InvalidJob` if it is none, or its arguments are not those of its function.
+    """
+    if isinstance(value, JobFunction):
+        value = value.bind()
+    if not isinstance(value, Job):
+        raise InvalidJob(f"push takes a Job, such as my_job.bind(x=1), not {value!r}")
+    registry.check_call(value)
+    return value
+
+
+def size(value: int) -> int:
+    """Return how many jobs one batch has."""
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000:
+        raise InvalidValue(f"batch_size must be 1 to 10,000 jobs, not {value!r}")
+    return value
+
+
+def iterator(values: Iterable[Any]) -> Iterator[Any]:
+    """Begin to iterate over jobs. Raises `InvalidJob` for what is one job, or none."""
+    try:
+        return iter(values)
+    except TypeError:
+        raise InvalidJob(
+            f"push_many takes an iterable of jobs, such as a list or a generator, not {values!r}"
+        ) from None
+
+
+def batches(values: Iterable[Any], batch_size: int) -> Iterator[list[Job]]:
+    """Take jobs batch by batch, each when the last has been dealt with."""
+    taken = iterator(values)
+    most = size(batch_size)
+    return iter(lambda: [job(value) for value in islice(taken, most)], [])
+
+
+def own_hint(name: str, subject: str) -> Hint:
+    """Return a hint of the caller's own. Raises `InvalidValue` for one that could be ours."""
+    for what, text in (("name", name), ("subject", subject)):
+        problem = unstorable(text) if isinstance(text, str) else f"is {text!r}, which is no string"
+        if problem is not None:
+            raise InvalidValue(f"notify: {what}: {problem}")
+    if "." not in name or ":" in name or name.startswith(("queue.", "job.")):
+        raise InvalidValue(
+            "notify: name must have a dot and no colon, and not begin with 'queue.' or 'job.', "
+            f"which are ours: 'acme.refresh', say, not {name!r}"
+        )
+    made = Hint(name, subject)
+    length = len(made.payload.encode())
+    if length > LONGEST:
+        raise InvalidValue(
+            f"notify: name and subject must have at most {LONGEST - 1:,} bytes together, "
+            f"not {length - 1:,}"
+        )
+    return made
