@@ -114,10 +114,19 @@ class Claimer:
             for lane in open_:
                 mine = [claimed for claimed in claims if claimed.job.queue == lane.queue.name]
                 lane.hungry = len(mine) >= free[lane.queue.name] or lane.hungry
-                lane.give(mine)
+                self._hand_over(lane, mine)
         for lane in hungry:
             if lane.queue.rate_limit is not None and lane.free > 0:
-                lane.give(await self._take([lane], partial(self._claim_limited, lane)))
+                claims = await self._take([lane], partial(self._claim_limited, lane))
+                self._hand_over(lane, claims)
+
+    def _hand_over(self, lane: Lane, claims: list[Claimed]) -> None:
+        """Give a lane what was claimed for it, or the lane that has followed it meanwhile."""
+        current = self.lanes.current.get(lane.queue.name, lane)
+        room = 0 if current is lane else current.free
+        if room:
+            current.give(claims[:room])
+        lane.give(claims[room:])
 
     async def _take(
         self, lanes: Sequence[Lane], claim: Callable[[], Awaitable[list[Claimed]]]

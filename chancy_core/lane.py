@@ -166,7 +166,8 @@ class Lane:
                 attempt.end(Kind.CANCELLED)
 
     async def drained(self) -> None:
-        """Return when nothing runs here any more."""
+        """Return when nothing runs here any more. Several may wait: a stop, and a retirement."""
         while self.running or self._waiting:
-            self._quiet = anyio.Event()
+            if self._quiet.is_set():
+                self._quiet = anyio.Event()
             await self._quiet.wait()

@@ -75,6 +75,8 @@ class Waker:
             self.due()
         elif told.name in _CHANGES:
             self._claimer.lanes.look()
+            if told.name == hint.RESUMED:  # after a pause too short to be seen, but found dry in
+                self._claimer.feed([told.subject])
         elif told.name == hint.CANCELLED:
             self._claimer.audit_soon()
         elif told.name == hint.AWAITED:

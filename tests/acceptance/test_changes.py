@@ -1,8 +1,9 @@
 """Queues are changed, paused and deleted while workers run them."""
 
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import pytest
@@ -118,6 +119,11 @@ class Loud(Executor):
     capabilities = Capability.ASYNC
     default_concurrency = 8
     made: list[dict[str, int]]
+    opened: anyio.Event
+
+    async def __aenter__(self) -> Self:
+        self.opened.set()
+        return self
 
     async def run(self, call: Call) -> Any:
         self.made.append(self.options)
@@ -132,24 +138,47 @@ async def test_another_executor_takes_the_idle_slots_while_the_rest_drains(
     monkeypatch.setattr(
         discovery, "load", lambda group, name: Loud if name == "loud" else load(group, name)
     )
-    Loud.made = []
+    Loud.made, Loud.opened = [], anyio.Event()
     references = await push(chancy, dsn, 3)
     async with Worker(chancy):
         await stage.until_begun(3)
         loud = Queue("q", executor="loud", concurrency=4, executor_options={"volume": 1})
         await chancy.declare(loud, upsert=True)
+        with anyio.fail_after(1):
+            await Loud.opened.wait()
         references += await push(chancy, dsn, 3)
         await until(lambda: len(stage.begun) == 4)  # the one slot that is free
         await anyio.sleep(0.1)
         assert (len(stage.begun), Loud.made) == (4, [{"volume": 1}])
+        Loud.opened = anyio.Event()
         await chancy.declare(loud.options(executor_options={"volume": 2}), upsert=True)
-        await anyio.sleep(0.2)
+        with anyio.fail_after(1):
+            await Loud.opened.wait()
         stage.go.set()
         jobs = await chancy.wait_for_jobs(references, timeout=10)
-    # A job that was claimed for the old executor at that very moment was handed back.
-    assert {(job.state, job.attempts) for job in jobs} == {(State.SUCCEEDED, 1)}
+    assert {(job.state, job.claims) for job in jobs} == {(State.SUCCEEDED, 1)}
     assert sorted(stage.begun) == [0, 0, 1, 1, 2, 2]
     assert Loud.made == [{"volume": 1}, {"volume": 2}, {"volume": 2}]
+
+
+@pytest.mark.slow
+async def test_four_workers_follow_with_a_thousand_jobs_running(chancy, dsn, stage):
+    queue = Queue("q", executor="async", concurrency=250)
+    await chancy.declare(queue, upsert=True)
+    references = await push(chancy, dsn, 1010)
+    async with AsyncExitStack() as workers:
+        for n in range(4):
+            await workers.enter_async_context(Worker(chancy, name=f"w{n}", grace_period=1))
+        await until(lambda: stage.now == 1000, 20)
+        await chancy.declare(queue.options(concurrency=252), upsert=True)
+        await until(lambda: stage.now == 1008)
+        await ask(chancy, requests.pause_queue(chancy.names, "q", None))
+        stage.go.set()
+        await until(lambda: len(stage.ended) == 1008, 20)
+        await ask(chancy, requests.resume_queue(chancy.names, "q"))
+        await until(lambda: len(stage.ended) == 1010)
+        jobs = await chancy.wait_for_jobs(references, timeout=20)
+    assert {(job.state, job.claims) for job in jobs} == {(State.SUCCEEDED, 1)}
 
 
 async def test_default_is_there_once_a_worker_has_started(chancy):

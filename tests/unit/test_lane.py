@@ -44,3 +44,33 @@ async def test_what_has_not_begun_is_handed_back_uncounted():
     assert [s.job.id for s in settled] == [claimed.job.id for claimed in given]
     assert {s.outcome.kind for s in settled} == {Kind.SHUTDOWN}
     assert {(s.verdict.state, s.verdict.counted) for s in settled} == {(State.PENDING, False)}
+
+
+class Held(Executor):
+    """Runs each call until it is let go."""
+
+    capabilities = Capability.SYNC | Capability.ASYNC
+    go: anyio.Event
+    begun: anyio.Event
+
+    async def run(self, call: Call) -> None:
+        self.begun.set()
+        await self.go.wait()
+
+
+async def test_a_retired_lane_is_drained_for_all_who_wait():
+    executor = Held(NoOptions(), 1, ExecutorHost((), backend_name()))
+    executor.go, executor.begun = anyio.Event(), anyio.Event()
+    opened = anyio.Event()
+    lane = Lane(Queue("q"), executor, settled=lambda _: None, wake=opened.set)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(lane.run)
+            await opened.wait()
+            lane.give([attempt("add", a=1, b=1).claimed])
+            await executor.begun.wait()
+            lane.retire()  # `run` waits for the rest, and so does a worker that stops
+            tasks.start_soon(lane.drained)
+            await anyio.wait_all_tasks_blocked()
+            executor.go.set()
+    assert not lane.running
