@@ -68,7 +68,8 @@ class Settler:
                 self._drained.set()
                 await self._more.wait()
             self._more = anyio.Event()
-            self._drained = anyio.Event()
+            if self._drained.is_set():  # who waits already waits for this one
+                self._drained = anyio.Event()
             count = min(BATCH, len(self._waiting))
             self._writing = [self._waiting.popleft() for _ in range(count)]
             await self._write(self._writing)

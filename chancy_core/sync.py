@@ -1,5 +1,6 @@
 """The synchronous face of `Chancy`: twins for threads, on a small pool of their own."""
 
+import abc
 import logging
 import os
 import time
@@ -33,7 +34,7 @@ T = TypeVar("T")
 log = logging.getLogger("chancy.sync")
 
 
-class Twins:
+class Twins(abc.ABC):
     """What can be called from any thread on which no event loop runs, opened or not.
 
     Each `sync_` twin does what the coroutine without `sync_` does, and raises `ChancyError` on
@@ -49,11 +50,13 @@ class Twins:
     #: there any more may have held them.
     _doors: dict[int, Door]
 
+    @abc.abstractmethod
     def _find_server(self, opening: ExitStack) -> str:
-        raise NotImplementedError
+        """Return where the database is; what has to be let go of is left to *opening*."""
 
+    @abc.abstractmethod
     def _migrator(self) -> "Migrator":
-        raise NotImplementedError
+        """Return what brings the schema to a version."""
 
     @property
     def _door(self) -> Door:

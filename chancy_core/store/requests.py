@@ -52,35 +52,29 @@ async def carry_out(
 
 
 def carry_out_sync(
-    request: Request[T], run: Callable[[Statement[Any]], Any], hint: Callable[[Hint], object]
+    request: Request[T], run: Callable[[Statement[Any]], Any], hint: Callable[[Hint], None]
 ) -> T:
-    """Carry out a request without an event loop."""
+    """Carry out a request without an event loop: *run* answers at once."""
+
+    async def answered(statement: Statement[Any]) -> Any:
+        return run(statement)
+
     try:
-        step = next(request)
-        while True:
-            if isinstance(step, Hint):
-                hint(step)
-                step = next(request)
-                continue
-            try:
-                answer = run(step)
-            except Exception as exc:  # noqa: BLE001 - the request knows what it means, or lets it out
-                step = request.throw(exc)
-            else:
-                step = request.send(answer)
+        carry_out(request, answered, hint).send(None)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]
-
-
-def tell(hint: Hint) -> Request[None]:
-    """Send a hint, and nothing else."""
-    yield hint
+    raise AssertionError("nothing here can wait")
 
 
 def one(statement: Statement[T]) -> Request[T]:
     """Ask a single statement."""
     answer: T = yield statement
     return answer
+
+
+def tell(hint: Hint) -> Request[None]:
+    """Send a hint, and nothing else."""
+    yield hint
 
 
 # -- pushing ---------------------------------------------------------------------------------------

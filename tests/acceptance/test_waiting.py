@@ -84,6 +84,16 @@ async def test_who_is_told_looks_at_once(chancy: Chancy, dsn: str, slow: None):
     assert (await chancy.get_job(other)).state is State.PENDING
 
 
+async def test_a_worker_tells_whoever_waits(chancy: Chancy, dsn: str, stage: Stage, slow: None):
+    (reference,) = await push(chancy, dsn, 1)
+    async with Worker(chancy):
+        await stage.until_begun(1)
+        async with waiter(chancy, reference) as found:
+            await until(lambda: hears(chancy))
+            stage.go.set()
+    assert [job.state for job in found] == [State.SUCCEEDED]
+
+
 async def test_nobody_trusts_what_is_told(chancy: Chancy, dsn: str, slow: None):
     (reference,) = await push(chancy, dsn, 1)
     async with waiter(chancy, reference) as found, await connect(dsn) as conn:

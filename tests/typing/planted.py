@@ -88,7 +88,7 @@ async def results(chancy: Chancy, reference: Reference) -> None:
     text: str = await welcome("a")  # mypy: assignment, pyright: reportAssignmentType
     number: int = total([1])  # mypy: assignment, pyright: reportAssignmentType
     reference.result()  # mypy: attr-defined, pyright: reportAttributeAccessIssue|reportUnknownMemberType
-    await chancy.wait_for_job("an id")  # mypy: arg-type, pyright: reportArgumentType
-    await chancy.get_job(reference.id)  # mypy: arg-type, pyright: reportArgumentType
+    await chancy.wait_for_job(7)  # mypy: arg-type, pyright: reportArgumentType
+    await chancy.get_job(b"an id")  # mypy: arg-type, pyright: reportArgumentType
     await reference  # mypy: misc, pyright: reportGeneralTypeIssues
     print(text, number)
