@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Generator
 from time import monotonic
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import anyio
 import psycopg
@@ -32,12 +32,20 @@ class Pace:
     has not waited for `BUSY` seconds: one that copies a large table may never have to wait.
     """
 
-    __slots__ = ("fd", "since", "waiting")
+    __slots__ = ("fd", "interrupted", "since", "waiting")
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
+        #: The generator that was interrupted last, and what it waited for.
+        self.interrupted: tuple[Generator[int, int, Any] | None, int] = (None, 0)
         self.since = monotonic()
         self.waiting = False
+
+    def left(self, steps: Generator[int, int, Any]) -> int:
+        """Return what an interrupted generator waits for, or 0 for another one."""
+        interrupted, wanted = self.interrupted
+        self.interrupted = (None, 0)
+        return wanted if interrupted is steps else 0
 
     def tired(self) -> bool:
         """Whether the loop has been kept for too long."""
@@ -102,13 +110,13 @@ def advance(steps: Steps[T], pace: Pace) -> tuple[int, T | None]:
 
 
 async def drive(steps: Steps[T], pace: Pace, wanted: int = 0) -> T:
-    """Drive a generator to its end; one that an earlier call left at a yield goes on.
+    """Drive a generator to its end; one that was left at a yield goes on.
 
-    *wanted* is what it waits for, if that is known: one that is sent nothing says it again, except
-    for those that psycopg has compiled for sending, which take integers alone.
+    What it waits for there is known from `advance` (*wanted*), or from its interruption. It is not
+    asked for once more: those that psycopg has compiled for sending take integers alone.
     """
     try:
-        wanted = wanted or next(steps)
+        wanted = wanted or pace.left(steps) or next(steps)
         while True:
             ready = 0
             if wanted & WRITE:
@@ -119,6 +127,9 @@ async def drive(steps: Steps[T], pace: Pace, wanted: int = 0) -> T:
     except StopIteration as end:
         result: T = end.value
         return result
+    except BaseException:
+        pace.interrupted = steps, wanted
+        raise
 
 
 async def drive_connecting(steps: ConnectSteps[T]) -> T:

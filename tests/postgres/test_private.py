@@ -1,11 +1,13 @@
 import socket
 from pathlib import Path
 
+import anyio
 import psycopg
 import pytest
 
 import chancy_core.postgres
 from chancy_core.postgres import Connection, private, waiting
+from tests.postgres.proxy import Proxy, proxied
 
 
 def test_psycopg_still_has_what_we_use() -> None:
@@ -42,3 +44,24 @@ async def test_a_statement_that_is_sent_in_parts_while_the_loop_wants_its_turn(
     async with await Connection.connect(dsn, autocommit=True) as conn:
         cursor = await conn.execute("SELECT length(%s)", [text])
         assert await cursor.fetchone() == (len(text),)
+
+
+async def test_a_statement_that_was_interrupted_while_it_was_sent(dsn: str) -> None:
+    async with (
+        proxied(dsn) as proxy,
+        await Connection.connect(proxy.dsn, autocommit=True) as conn,
+    ):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(thaw, proxy)
+            proxy.freeze()
+            with anyio.move_on_after(0.1) as scope:
+                await conn.execute("SELECT length(%s)", ["x" * 20_000_000])
+        assert scope.cancelled_caught
+        assert not conn.closed
+        assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+
+
+async def thaw(proxy: Proxy) -> None:
+    """Let the network work again while the interrupted statement is being cleared away."""
+    await anyio.sleep(0.3)
+    proxy.thaw()
