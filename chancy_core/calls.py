@@ -79,11 +79,17 @@ def page(which: "JobFilter | None", limit: int) -> "JobFilter":
 
 def check_resume(resume_at: datetime | timedelta | None) -> None:
     """Raise `InvalidValue` if a queue cannot become active then."""
-    if resume_at is None or isinstance(resume_at, timedelta):
+    if resume_at is None:
         return
-    if not isinstance(resume_at, datetime) or resume_at.utcoffset() is None:
+    if isinstance(resume_at, timedelta):
+        fits = timedelta(0) <= resume_at <= timedelta(days=36_500)
+    else:
+        aware = isinstance(resume_at, datetime) and resume_at.utcoffset() is not None
+        fits = aware and 1 < resume_at.year < 9999
+    if not fits:
         raise InvalidValue(
-            f"resume_at must be a timedelta, or a datetime with a time zone, not {resume_at!r}"
+            "resume_at must be a timedelta of up to 100 years, or a datetime with a time zone in "
+            f"the years 2 to 9998, not {resume_at!r}"
         )
 
 

@@ -8,7 +8,7 @@ from chancy_core import given
 from chancy_core.calls import Named, Which, check_resume, identities, identity
 from chancy_core.errors import InvalidValue
 from chancy_core.given import Pushable
-from chancy_core.job import Job, QueuedJob, Reference
+from chancy_core.job import QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names
 from chancy_core.transaction import within
@@ -54,8 +54,10 @@ class Within:
         """
         from chancy_core.store import requests
 
+        asked = [given.job(job)]
+
         def first() -> "Request[Reference]":
-            return (yield from requests.push(self.names, checked([job])))[0]
+            return (yield from requests.push(self.names, asked))[0]
 
         return within(conn, first(), self.names, tell=self._tells(wake))
 
@@ -74,15 +76,17 @@ class Within:
         *,
         wake: Literal["poll", "notify"] = "poll",
     ) -> Any:
-        """Store jobs in the caller's transaction; answers their references in this order."""
+        """Store jobs in the caller's transaction; answers their references in this order.
+
+        They are taken and sent a thousand at a time: after an error, roll back.
+        """
         from chancy_core.store import requests
 
-        found = checked(jobs)
+        batches = given.batches(jobs, given.BATCH)
 
         def all_() -> "Request[list[Reference]]":
             references: list[Reference] = []
-            for start in range(0, len(found), requests.BATCH):
-                batch = found[start : start + requests.BATCH]
+            for batch in batches:
                 references += yield from requests.push(self.names, batch)
             return references
 
@@ -235,11 +239,3 @@ class Within:
         from chancy_core.store import requests
 
         return self._change(conn, requests.complete(self.names, job, result))
-
-
-def checked(jobs: Iterable[Pushable]) -> list[Job]:
-    """Return jobs that may be pushed.
-
-    Raises `InvalidJob` for the first that may not.
-    """
-    return [given.job(job) for job in given.iterator(jobs)]

@@ -109,6 +109,9 @@ async def test_what_cannot_be_asked(chancy):
         await chancy.cancel_jobs("seven")
     with pytest.raises(InvalidValue, match="time zone"):
         await chancy.pause_queue("q", resume_at=datetime(2030, 1, 1))  # noqa: DTZ001
+    for odd in (timedelta.max, timedelta(-1), datetime.max.replace(tzinfo=UTC), "soon"):
+        with pytest.raises(InvalidValue, match="up to 100 years"):
+            await chancy.pause_queue("q", resume_at=odd)
     with pytest.raises(InvalidValue, match="1 to 10,000"):
         await chancy.list_jobs(limit=0)
     with pytest.raises(InvalidValue, match="succeeded"):
