@@ -8,6 +8,7 @@ from anyio.abc import TaskGroup
 
 from chancy_core import tags
 from chancy_core.errors import ChancyError
+from chancy_core.events import Events
 from chancy_core.installed import open_executor
 from chancy_core.lane import Lane
 from chancy_core.queue import Queue
@@ -32,6 +33,7 @@ class Lanes:
         tags: Iterable[str],
         settled: Callable[[Settlement], None],
         wake: Callable[[], None],
+        events: Events,
     ) -> None:
         self.current: dict[str, Lane] = {}
         self._leaving: set[Lane] = set()
@@ -39,6 +41,7 @@ class Lanes:
         self._tags = frozenset(tags)
         self._settled = settled
         self._wake = wake
+        self._events = events
         self._skipped: dict[str, str] = {}
         self._look = anyio.Event()
 
@@ -87,6 +90,7 @@ class Lanes:
         same = lane.queue.executor == queue.executor
         if same and lane.queue.executor_options == queue.executor_options:
             lane.change(queue)
+            self._events.emit("worker.queue.changed", queue.name, queue)
             return
         self._retire(queue.name)
         self._open(queue, tasks, before=lane)
@@ -100,6 +104,7 @@ class Lanes:
     def _skip(self, name: str, problem: str) -> None:
         if self._skipped.get(name) != problem:
             log.error("queue %r is not run here: %s", name, problem)
+            self._events.emit("worker.queue.skipped", name, problem)
         self._skipped[name] = problem
 
     def _open(self, queue: Queue, tasks: TaskGroup, before: Lane | None = None) -> None:
@@ -109,19 +114,29 @@ class Lanes:
             self._skip(queue.name, str(exc))
             return
         self._skipped.pop(queue.name, None)
-        lane = Lane(queue, executor, settled=self._settled, wake=self._wake, before=before)
+        lane = Lane(
+            queue,
+            executor,
+            settled=self._settled,
+            wake=self._wake,
+            events=self._events,
+            before=before,
+        )
         self.current[queue.name] = lane
         tasks.start_soon(self._serve, lane, name=f"queue {queue.name}")
 
     async def _serve(self, lane: Lane) -> None:
         try:
             await lane.run()
-        except Exception:
+        except Exception as exc:
             if lane.opened:
                 raise  # a defect of ours: it ends the worker, and never quietly
             log.exception("queue %r is not run here: its executor failed to open", lane.queue.name)
+            self._events.emit("worker.queue.skipped", lane.queue.name, repr(exc))
             await anyio.sleep(LOOK_AROUND)
             if self.current.get(lane.queue.name) is lane:
                 del self.current[lane.queue.name]
         finally:
             self._leaving.discard(lane)
+            if lane.opened:
+                self._events.emit("worker.queue.stopped", lane.queue.name, lane.queue)

@@ -185,8 +185,9 @@ class Calls(Asking):
     async def notify(self, name: str, subject: str = "") -> None:
         """Send a hint of your own to all workers: soon, once if it is given twice meanwhile.
 
-        Its name has a dot, and does not begin with `queue.` or `job.`; both have at most 7,998
-        bytes together. It may be lost. Raises `InvalidValue`.
+        They are told by `Worker.events`. Its name has a dot, and does not begin with `queue.`,
+        `job.` or `worker.`; both have at most 7,998 bytes together. It may be lost.
+        Raises `InvalidValue`.
         """
         from chancy_core.store import requests
 

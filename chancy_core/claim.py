@@ -8,16 +8,18 @@ which holds whether hints arrive or not. A queue with a rate limit is asked behi
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
 from uuid import UUID
 
 import anyio
 
 from chancy_core.assign import LOOK_AROUND, Lanes
+from chancy_core.events import Events
 from chancy_core.heartbeat import Heartbeat
 from chancy_core.job import State
 from chancy_core.lane import Lane
+from chancy_core.run import Attempt
 from chancy_core.settle import Settler
 from chancy_core.store import statements
 from chancy_core.store.rows import Claimed
@@ -38,9 +40,16 @@ class Claimer:
     """Feeds the lanes of one worker, and looks after what it holds."""
 
     def __init__(
-        self, store: Store, settler: Settler, heartbeat: Heartbeat, *, tags: Iterable[str]
+        self,
+        store: Store,
+        settler: Settler,
+        heartbeat: Heartbeat,
+        *,
+        tags: Iterable[str],
+        events: Events,
     ) -> None:
-        self.lanes = Lanes(store, tags=tags, settled=self._settled, wake=self.wake)
+        self.lanes = Lanes(store, tags=tags, settled=self._settled, wake=self.wake, events=events)
+        self._events = events
         self._store = store
         self._settler = settler
         self._heartbeat = heartbeat
@@ -53,6 +62,11 @@ class Claimer:
     def wake(self) -> None:
         """Look for work in whatever lanes may have some."""
         self._work.set()
+
+    def attempts(self) -> Iterator[Attempt]:
+        """All that run here at this moment."""
+        for lane in self.lanes:
+            yield from tuple(lane.running)
 
     def audit_soon(self) -> None:
         """Look soon whether a running job is wanted cancelled."""
@@ -199,12 +213,19 @@ class Claimer:
             if time.monotonic() > self._heartbeat.sure_until - MARGIN:
                 for lane in self.lanes:
                     lane.cancel_exclusive()
-            self.feed(self._heartbeat.rescued())
+            self._hear_of_the_rescued()
+
+    def _hear_of_the_rescued(self) -> None:
+        rescued = self._heartbeat.rescued()
+        for one in rescued:
+            self._events.emit("job.rescued", str(one.job), one.state)
+        self.feed({one.queue for one in rescued})
 
     def _check_lease(self) -> None:
         """Cancel all that runs under an incarnation that others declared dead."""
         if self._known_as != self._heartbeat.incarnation:
             self._known_as = self._heartbeat.incarnation
+            self._events.emit("worker.lease_lost", self._heartbeat.name)
             for lane in self.lanes:
                 lane.cancel()
             self.feed(self.lanes.current)

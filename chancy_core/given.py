@@ -8,7 +8,7 @@ from chancy_core import registry
 from chancy_core.codec import unstorable
 from chancy_core.errors import InvalidJob, InvalidValue
 from chancy_core.function import JobFunction
-from chancy_core.hint import LONGEST, Hint
+from chancy_core.hint import LONGEST, OURS, Hint
 from chancy_core.job import Job
 
 #: What can be pushed: `my_job` means `my_job.bind()`.
@@ -61,9 +61,9 @@ def own_hint(name: str, subject: str) -> Hint:
         problem = unstorable(text) if isinstance(text, str) else f"is {text!r}, which is no string"
         if problem is not None:
             raise InvalidValue(f"notify: {what}: {problem}")
-    if "." not in name or ":" in name or name.startswith(("queue.", "job.")):
+    if "." not in name or ":" in name or name.startswith(OURS):
         raise InvalidValue(
-            "notify: name must have a dot and no colon, and not begin with 'queue.' or 'job.', "
+            f"notify: name must have a dot and no colon, and not begin with {', '.join(OURS)}, "
             f"which are ours: 'acme.refresh', say, not {name!r}"
         )
     made = Hint(name, subject)

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
+from attrs import frozen
 from psycopg.conninfo import make_conninfo
 
 from chancy_core import hint
@@ -42,6 +43,15 @@ _LINK = {
 }
 
 
+@frozen
+class Rescued:
+    """A job whose worker died, and what became of it."""
+
+    job: UUID
+    queue: str
+    state: str
+
+
 class Heartbeat:
     """One worker's lease.
 
@@ -52,28 +62,25 @@ class Heartbeat:
 
     def __init__(self, conninfo: str, names: Names, *, name: str, tags: Iterable[str]) -> None:
         self.incarnation = uuid4()
+        self.name = name
         self._conninfo = conninfo
         self._names = names
-        self._name = name
         self._tags = frozenset(tags)
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="chancy-heartbeat", daemon=True)
         self._conn: psycopg.Connection[Any] | None = None
         self._gapless_since: float | None = None
         self._last = 0.0
-        self._rescued: SimpleQueue[str] = SimpleQueue()
+        self._rescued: SimpleQueue[Rescued] = SimpleQueue()
 
     @property
     def sure_until(self) -> float:
         """Until when, by the monotonic clock, nobody may declare this worker dead."""
         return self._last + LEASE
 
-    def rescued(self) -> set[str]:
-        """Return the queues into which jobs of the dead have gone back since the last call."""
-        queues = set()
-        while not self._rescued.empty():
-            queues.add(self._rescued.get())
-        return queues
+    def rescued(self) -> list[Rescued]:
+        """Return the jobs that were taken back from the dead since the last call."""
+        return [self._rescued.get() for _ in range(self._rescued.qsize())]
 
     def start(self) -> None:
         """Announce the worker and begin to renew. Blocks; raises if the database is not there."""
@@ -91,7 +98,7 @@ class Heartbeat:
                 break
             except psycopg.Error as exc:
                 if last:
-                    log.warning("the row of worker %s is left to expire: %s", self._name, exc)
+                    log.warning("the row of worker %s is left to expire: %s", self.name, exc)
             finally:
                 self._close()
 
@@ -101,7 +108,7 @@ class Heartbeat:
             statements.announce(
                 self._names,
                 incarnation,
-                name=self._name,
+                name=self.name,
                 hostname=socket.gethostname(),
                 pid=os.getpid(),
                 tags=self._tags,
@@ -115,10 +122,10 @@ class Heartbeat:
             try:
                 self._once()
             except psycopg.Error as exc:
-                log.warning("worker %s could not renew its lease: %s", self._name, exc)
+                log.warning("worker %s could not renew its lease: %s", self.name, exc)
                 self._interrupted()
             except Exception:  # a defect of ours must not end the thread, and with it the lease
-                log.exception("worker %s could not renew its lease", self._name)
+                log.exception("worker %s could not renew its lease", self.name)
                 self._interrupted()
 
     def _interrupted(self) -> None:
@@ -129,7 +136,7 @@ class Heartbeat:
         """Renew, and if our own renewals have been without a gap for a whole lease, rescue."""
         began = time.monotonic()
         if not self._run(statements.renew(self._names, self.incarnation, LEASE)):
-            log.error("worker %s was declared dead: what it holds is lost to it", self._name)
+            log.error("worker %s was declared dead: what it holds is lost to it", self.name)
             reborn = uuid4()
             self._announce(reborn)
             self.incarnation = reborn
@@ -159,7 +166,7 @@ class Heartbeat:
         for job, (queue, state) in taken.items():
             pending = state == State.PENDING
             hints.add(Hint(hint.PUSHED, queue) if pending else Hint(hint.FINISHED, str(job)))
-            self._rescued.put(queue)
+            self._rescued.put(Rescued(job, queue, state))
             log.warning("job %s: its worker died; now %s", job, state)
         if hints:
             self._run(statements.notify(self._names, hints))

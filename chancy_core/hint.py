@@ -21,6 +21,10 @@ AWAITED = "job.awaited"
 #: A job that somebody waits for has ended.
 FINISHED = "job.finished"
 
+#: What begins the names of our own hints and events; nobody else may use them.
+OURS = ("queue.", "job.", "worker.")
+_KNOWN = frozenset({PUSHED, SCHEDULED, DECLARED, PAUSED, RESUMED, DELETED, CANCELLED, AWAITED})
+
 #: Bytes that PostgreSQL takes as a payload, at most.
 LONGEST = 7999
 
@@ -41,6 +45,11 @@ class Hint:
     def answers(self) -> bool:
         """Whether it is for those who wait for jobs, and not for workers."""
         return self.name == FINISHED
+
+    @property
+    def fit(self) -> bool:
+        """Whether workers tell of it: it is one of ours, or bears no name that only we may use."""
+        return self.name in _KNOWN or not self.name.startswith(OURS)
 
     @classmethod
     def read(cls, payload: str) -> "Hint":

@@ -7,6 +7,7 @@ from uuid import UUID
 import anyio
 from anyio.abc import TaskGroup
 
+from chancy_core.events import Events
 from chancy_core.executor import Executor
 from chancy_core.job import State
 from chancy_core.outcome import Kind, Outcome, Verdict, settle
@@ -32,6 +33,7 @@ class Lane:
         *,
         settled: Callable[[Settlement], None],
         wake: Callable[[], None],
+        events: Events,
         before: "Lane | None" = None,
     ) -> None:
         self.queue = queue
@@ -42,6 +44,7 @@ class Lane:
         self._executor = executor
         self._settled = settled
         self._wake = wake
+        self._events = events
         self._before = before
         self._waiting: deque[Claimed] = deque()
         self._idle: list[anyio.Event] = []
@@ -112,12 +115,14 @@ class Lane:
     async def run(self) -> None:
         """Serve the queue until it retires. An executor that cannot be opened is an error here."""
         async with self._executor, anyio.create_task_group() as self._tasks:
+            self._events.emit("worker.queue.started", self.queue.name, self.queue)
             self._wake()
             await self._retired.wait()
             await self.drained()
             self._tasks.cancel_scope.cancel()
 
     async def _slot(self) -> None:
+        task = anyio.get_current_task()
         while True:
             while not self._waiting:
                 if self._slots > self._executor.concurrency:
@@ -127,8 +132,10 @@ class Lane:
                 turn = anyio.Event()
                 self._idle.append(turn)
                 await turn.wait()
-            attempt = Attempt(self._waiting.popleft())
+            attempt = Attempt(self._waiting.popleft(), task)
             self.running.add(attempt)
+            if self._events:
+                self._events.emit("job.started", str(attempt.job.id), attempt.job)
             try:
                 outcome = await attempt.run(self._executor)
                 self._settled(Settlement(attempt.job, outcome, settle(attempt.job, outcome)))

@@ -1,11 +1,13 @@
 """One life of a worker: it announces itself, works until it is told to stop, and leaves in order.
 
 Two nested task groups: inside, the lanes and what feeds them; outside, the settler, which must
-outlive them. The heartbeat thread outlives both.
+outlive them. The heartbeat thread outlives both, unless a job does not end when it is cancelled:
+then the worker leaves without it, and the watchdog keeps naming it.
 """
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,8 +24,9 @@ from chancy_core.queue import Queue
 from chancy_core.settle import Settler
 from chancy_core.store import statements
 from chancy_core.store.statements import Settlement
-from chancy_core.store.store import TRANSIENT, Store
+from chancy_core.store.store import TRANSIENT
 from chancy_core.wake import Waker
+from chancy_core.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from chancy_core.worker import Worker
@@ -32,6 +35,8 @@ log = logging.getLogger("chancy.worker")
 
 #: Seconds that the last outcomes may take to be written when a worker stops.
 FLUSH = 10.0
+#: Seconds that jobs may take to end once they are cancelled; then they are given back all the same.
+UNWINDING = 0.8
 
 
 async def live(
@@ -43,44 +48,39 @@ async def live(
         heartbeat = Heartbeat(chancy.conninfo, chancy.names, name=worker.name, tags=worker.tags)
         await to_thread.run_sync(heartbeat.start)
         log.info("worker %s works as %s", worker.name, heartbeat.incarnation)
+        settler = Settler(chancy.store)
+        claimer = Claimer(chancy.store, settler, heartbeat, tags=worker.tags, events=worker.events)
+        departure = Departure(worker, settler, heartbeat)
         try:
             async with anyio.create_task_group() as services:
-                settler = Settler(chancy.store)
                 services.start_soon(settler.run)
+                services.start_soon(Watchdog(worker.name, worker.events, claimer.attempts).run)
                 try:
-                    await _feed(worker, settler, heartbeat, task_status)
+                    await _feed(worker, claimer, settler, departure, task_status)
                 finally:
-                    await _leave(chancy.store, settler, heartbeat)
+                    await departure.leave()
                     services.cancel_scope.cancel()
         finally:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(heartbeat.stop)
-        log.info("worker %s has stopped", worker.name)
+            await departure.leave()  # if not even the services could be started
 
 
 async def _feed(
-    worker: "Worker", settler: Settler, heartbeat: Heartbeat, task_status: TaskStatus[None]
+    worker: "Worker",
+    claimer: Claimer,
+    settler: Settler,
+    departure: "Departure",
+    task_status: TaskStatus[None],
 ) -> None:
     """Claim and run until told to stop, then let the jobs come to their end."""
     chancy = worker.chancy
     await chancy.store.run(
         statements.declare(chancy.names, Queue("default"), upsert=False)  # if it is missing
     )
-    claimer = Claimer(chancy.store, settler, heartbeat, tags=worker.tags)
-    waker = Waker(chancy.store, claimer, settler)
-
-    def written(settled: Sequence[Settlement]) -> None:
-        settled = [s for s in settled if not s.verdict.state.finished]
-        claimer.requeued(settled)
-        if any(s.verdict.state is State.SCHEDULED for s in settled):
-            waker.due()
-        for name, state in ((hint.PUSHED, State.PENDING), (hint.SCHEDULED, State.SCHEDULED)):
-            for queue in {s.job.queue for s in settled if s.verdict.state is state}:
-                chancy.hint(Hint(name, queue))
-
-    settler.written = written
+    waker = Waker(chancy.store, claimer, settler, worker.events)
+    settler.written = partial(_written, worker, claimer, waker)
     settler.ended = lambda job: chancy.hint(Hint(hint.FINISHED, str(job)))
     async with anyio.create_task_group() as lanes:
+        worker.lanes = claimer.lanes
         async with anyio.create_task_group() as feeders:
             feeders.start_soon(claimer.claim, worker.stopping)
             feeders.start_soon(claimer.audit)
@@ -92,10 +92,30 @@ async def _feed(
                 listener = Listener(chancy.listen_conninfo, [chancy.names.channel])
                 feeders.start_soon(waker.listen, listener)
             task_status.started()
+            worker.events.emit("worker.started", worker.name)
             await worker.stopping.wait()
+            worker.events.emit("worker.stopping", worker.name)
             feeders.cancel_scope.cancel()
         await _drain(worker, claimer)
         lanes.cancel_scope.cancel()
+        if any(claimer.attempts()):  # what does not end would keep us here, with all that we hold
+            await departure.leave()
+
+
+def _written(
+    worker: "Worker", claimer: Claimer, waker: Waker, settled: Sequence[Settlement]
+) -> None:
+    """Tell whomever it concerns of outcomes that have just been written."""
+    if worker.events:
+        for s in settled:
+            worker.events.emit("job.settled", str(s.job.id), (s.job, s.outcome, s.verdict))
+    back = [s for s in settled if not s.verdict.state.finished]
+    claimer.requeued(back)
+    if any(s.verdict.state is State.SCHEDULED for s in back):
+        waker.due()
+    for name, state in ((hint.PUSHED, State.PENDING), (hint.SCHEDULED, State.SCHEDULED)):
+        for queue in {s.job.queue for s in back if s.verdict.state is state}:
+            worker.chancy.hint(Hint(name, queue))
 
 
 async def _drain(worker: "Worker", claimer: Claimer) -> None:
@@ -107,8 +127,12 @@ async def _drain(worker: "Worker", claimer: Claimer) -> None:
         async def hurry() -> None:
             with anyio.move_on_after(worker.grace_period):
                 await worker.hurry.wait()
+            running = sum(1 for _ in claimer.attempts())
+            worker.events.emit("worker.grace_over", worker.name, running)
             for lane in claimer.lanes:
                 lane.cancel()
+            await anyio.sleep(UNWINDING)
+            race.cancel_scope.cancel()
 
         race.start_soon(hurry)
         for lane in claimer.lanes:
@@ -116,13 +140,33 @@ async def _drain(worker: "Worker", claimer: Claimer) -> None:
         race.cancel_scope.cancel()
 
 
-async def _leave(store: Store, settler: Settler, heartbeat: Heartbeat) -> None:
-    """Write the last outcomes and give back whatever is still held, even when all is falling."""
-    with anyio.move_on_after(FLUSH, shield=True):
-        await settler.flush()
-    with anyio.move_on_after(FLUSH, shield=True):
+class Departure:
+    """How a worker leaves, whatever is falling: once, however often it is told to."""
+
+    def __init__(self, worker: "Worker", settler: Settler, heartbeat: Heartbeat) -> None:
+        self._worker = worker
+        self._settler = settler
+        self._heartbeat = heartbeat
+        self._left = False
+
+    async def leave(self) -> None:
+        """Write the last outcomes, give back whatever is still held, and go off the list."""
+        if self._left:
+            return
+        self._left = True
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(FLUSH):
+                await self._settler.flush()
+            with anyio.move_on_after(FLUSH):
+                await self._give_back()
+            await to_thread.run_sync(self._heartbeat.stop)
+        log.info("worker %s has stopped", self._worker.name)
+        self._worker.events.emit("worker.stopped", self._worker.name)
+
+    async def _give_back(self) -> None:
+        store = self._worker.chancy.store
         try:
-            left = await store.run(statements.give_back(store.names, heartbeat.incarnation))
+            left = await store.run(statements.give_back(store.names, self._heartbeat.incarnation))
         except TRANSIENT as exc:
             log.error("jobs are left to be rescued: %s", exc)
         else:

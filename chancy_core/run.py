@@ -27,8 +27,11 @@ class Attempt:
     """A job that runs here: cancelling its scope ends it, with the outcome *ends_as*."""
 
     claimed: Claimed
+    #: The task that makes it.
+    task: anyio.TaskInfo | None = None
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     ends_as: Kind = Kind.TIMEOUT
+    _told_at: float | None = None
 
     @property
     def job(self) -> QueuedJob:
@@ -38,7 +41,15 @@ class Attempt:
     def end(self, how: Kind) -> None:
         """End it from outside; what it has not finished by then counts as *how*."""
         self.ends_as = how
+        if self._told_at is None:
+            self._told_at = anyio.current_time()
         self.scope.cancel()
+
+    @property
+    def overdue(self) -> float:
+        """Seconds since it was told to end, or should have; 0 for what may go on."""
+        told = self.scope.deadline if self._told_at is None else self._told_at
+        return max(0.0, anyio.current_time() - told)
 
     async def run(self, executor: Executor) -> Outcome:
         """Let *executor* run the job, and say what happened; only outer cancellation raises."""

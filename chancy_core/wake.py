@@ -8,6 +8,7 @@ import anyio
 
 from chancy_core import hint
 from chancy_core.claim import Claimer
+from chancy_core.events import Events
 from chancy_core.hint import Hint
 from chancy_core.postgres import Listener, Reconnected
 from chancy_core.settle import Settler
@@ -27,10 +28,11 @@ _CHANGES = frozenset({hint.DECLARED, hint.PAUSED, hint.RESUMED, hint.DELETED})
 class Waker:
     """The loops that tell a worker's claimer when there is something to do."""
 
-    def __init__(self, store: Store, claimer: Claimer, settler: Settler) -> None:
+    def __init__(self, store: Store, claimer: Claimer, settler: Settler, events: Events) -> None:
         self._store = store
         self._claimer = claimer
         self._settler = settler
+        self._events = events
         self._due = anyio.Event()
 
     def due(self) -> None:
@@ -69,6 +71,8 @@ class Waker:
                     self._take(Hint.read(event.payload))
 
     def _take(self, told: Hint) -> None:
+        if told.fit:
+            self._events.emit(told.name, told.subject)
         if told.name == hint.PUSHED:
             self._claimer.feed([told.subject])
         elif told.name == hint.SCHEDULED:

@@ -13,10 +13,13 @@ import anyio
 from anyio.abc import TaskStatus
 
 from chancy_core import registry
+from chancy_core.job import QueuedJob
+from chancy_core.queue import Queue
 from chancy_core.tags import own_tags
 
 if TYPE_CHECKING:
     from chancy_core.app import Chancy
+    from chancy_core.assign import Lanes
 
 log = logging.getLogger("chancy.worker")
 
@@ -29,7 +32,10 @@ class Worker:
 
     When it stops (`stop`, SIGTERM or SIGINT, the end of the block, or when `start` is cancelled),
     it claims nothing more, lets its jobs end for *grace_period* seconds, cancels and gives back
-    the rest, and writes all outcomes. Stopping it again skips the grace period.
+    the rest, and writes all outcomes. Stopping it again skips the grace period. A coroutine that
+    swallows cancellation cannot be ended: its job is given back, and named until it ends.
+
+    `events` tells what happens here and what other processes have said.
     """
 
     def __init__(
@@ -40,12 +46,28 @@ class Worker:
         name: str | None = None,
         grace_period: float = 30.0,
     ) -> None:
+        from chancy_core.events import Events  # not for those who only push
+
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self.tags = own_tags(self.name) | frozenset(tags)
         self.grace_period = grace_period
         self.chancy = chancy
+        self.events = Events()
+        #: What it runs; None until it has started.
+        self.lanes: Lanes | None = None
         self.stopping = anyio.Event()
         self.hurry = anyio.Event()
+
+    @property
+    def queues(self) -> dict[str, Queue]:
+        """The queues that it runs at this moment, with the settings that it follows."""
+        lanes = self.lanes.current if self.lanes else {}
+        return {name: lane.queue for name, lane in lanes.items() if lane.opened}
+
+    @property
+    def running(self) -> list[QueuedJob]:
+        """The jobs that run here at this moment."""
+        return [attempt.job for lane in self.lanes or () for attempt in lane.running]
 
     async def start(self) -> None:
         """Work until stopped. Must be called inside `async with chancy`.

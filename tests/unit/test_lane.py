@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from chancy import Queue, State
+from chancy_core.events import Events
 from chancy_core.executor import Call, Capability, Executor, ExecutorHost, NoOptions
 from chancy_core.installed import backend_name
 from chancy_core.lane import Lane
@@ -29,7 +30,7 @@ async def test_what_has_not_begun_is_handed_back_uncounted():
     executor = Recorder(NoOptions(), 2, ExecutorHost((), backend_name()))
     executor.calls = []
     opened = anyio.Event()
-    lane = Lane(Queue("q"), executor, settled=settled.append, wake=opened.set)
+    lane = Lane(Queue("q"), executor, settled=settled.append, wake=opened.set, events=Events())
     given = [attempt("add", a=n, b=n).claimed for n in range(2)]
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lane.run)
@@ -62,7 +63,7 @@ async def test_a_retired_lane_is_drained_for_all_who_wait():
     executor = Held(NoOptions(), 1, ExecutorHost((), backend_name()))
     executor.go, executor.begun = anyio.Event(), anyio.Event()
     opened = anyio.Event()
-    lane = Lane(Queue("q"), executor, settled=lambda _: None, wake=opened.set)
+    lane = Lane(Queue("q"), executor, settled=lambda _: None, wake=opened.set, events=Events())
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lane.run)

@@ -1,0 +1,118 @@
+"""Names what blocks a worker's event loop, and what was told to end and does not, by its stack."""
+
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterable
+from time import monotonic
+from types import FrameType
+from typing import Any
+
+import anyio
+
+from chancy_core.events import Events
+from chancy_core.run import Attempt
+
+log = logging.getLogger("chancy.watchdog")
+
+#: Seconds between two looks.
+TICK = 0.25
+#: Seconds for which a loop may be busy with one thing.
+BLOCKED = 1.0
+#: Seconds that a job may take to end once it was told to.
+STUCK = 5.0
+
+
+class Watchdog:
+    """Looks after one worker's event loop, from a thread, and after its jobs, from the loop.
+
+    Each is named when it is first found, and again whenever it has lasted twice as long. A loop
+    that is blocked claims nothing and ends no job, but keeps its lease: the heartbeat is a thread.
+    """
+
+    def __init__(
+        self, worker: str, events: Events, attempts: Callable[[], Iterable[Attempt]]
+    ) -> None:
+        self._worker = worker
+        self._events = events
+        self._attempts = attempts
+        self._loop = threading.get_ident()
+        self._alive_at = monotonic()
+        self._named: dict[Attempt, float] = {}
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        over = threading.Event()
+        thread = threading.Thread(
+            target=self._watch_loop, args=[over], name="chancy-watchdog", daemon=True
+        )
+        thread.start()
+        try:
+            while True:
+                self._alive_at = monotonic()
+                await anyio.sleep(TICK)
+                late = monotonic() - self._alive_at - TICK
+                if late > BLOCKED:
+                    log.warning(
+                        "worker %s: its event loop runs again after %.1f s", self._worker, late
+                    )
+                    self._events.emit("worker.blocked", self._worker, late)
+                self.look()
+        finally:
+            over.set()
+
+    def look(self) -> None:
+        """Name the jobs that should have ended."""
+        attempts = [attempt for attempt in self._attempts() if attempt.overdue > STUCK]
+        for attempt in attempts:
+            if attempt.overdue < 2 * self._named.get(attempt, 0.0):
+                continue
+            self._named[attempt] = attempt.overdue
+            log.error(
+                "job %s (%s) was told to end %.0f s ago, and does not. It must let cancellation "
+                "pass, and not catch BaseException. It is here:\n%s",
+                attempt.job.id,
+                attempt.job.func,
+                attempt.overdue,
+                stack_of(attempt.task.coro) if attempt.task else "",
+            )
+            self._events.emit("job.stuck", str(attempt.job.id), attempt.job)
+        self._named = {attempt: self._named[attempt] for attempt in attempts}
+
+    def _watch_loop(self, over: threading.Event) -> None:
+        named = 0.0
+        looked = monotonic()
+        while not over.wait(TICK):
+            before, looked = looked, monotonic()
+            if looked - before > TICK + BLOCKED:
+                continue  # all of the process stood still
+            late = looked - self._alive_at - TICK
+            if late < BLOCKED:
+                named = 0.0
+            elif late >= 2 * named:
+                named = late
+                frame = sys._current_frames().get(self._loop)  # noqa: SLF001 - there is no other way
+                log.error(
+                    "worker %s: its event loop has been blocked for %.1f s, and nothing else runs "
+                    "in it. What blocks belongs into a queue with the executor `thread` or "
+                    "`process`. It is here:\n%s",
+                    self._worker,
+                    late,
+                    "".join(traceback.format_stack(frame)) if frame else "",
+                )
+
+
+def stack_of(coro: Any) -> str:
+    """Return the stack of a coroutine that is suspended, from its outermost call inwards."""
+    frames: list[tuple[FrameType, int]] = []
+    while coro is not None:
+        for kind, waits_for in (("cr", "await"), ("gi", "yieldfrom"), ("ag", "await")):
+            frame = getattr(coro, f"{kind}_frame", None)
+            if frame is not None:
+                frames.append((frame, frame.f_lineno))
+                coro = getattr(coro, f"{kind}_{waits_for}")
+                break
+        else:
+            break
+    return "".join(traceback.StackSummary.extract(iter(frames)).format())
