@@ -5,9 +5,8 @@ from uuid import uuid4
 
 import pytest
 
-from chancy import Queue, State
+from chancy import JobFilter, Queue, State
 from chancy_core.errors import InvalidValue, QueueNotFound
-from chancy_core.filter import JobFilter
 from tests.stage import connect, play, push
 
 pytestmark = pytest.mark.anyio

@@ -9,9 +9,8 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from chancy import Chancy, Job, Reference, State, job
+from chancy import Chancy, Job, JobFilter, Reference, State, job
 from chancy_core.errors import InvalidJob, InvalidValue, JobNotFound
-from chancy_core.filter import JobFilter
 from tests.postgres.stores import ended
 from tests.stage import play, push
 from tests.told import claimed, listening
@@ -109,7 +108,8 @@ async def settled(chancy: Chancy, state: State) -> Reference:
 
 async def test_cancelling_answers_for_each_and_tells_workers_and_waiters(chancy: Chancy, dsn: str):
     later = datetime.now(UTC) + timedelta(hours=1)
-    ends = [await settled(chancy, s) for s in (State.SUCCEEDED, State.FAILED)]
+    finished = [state for state in State if state.finished]
+    ends = [await settled(chancy, state) for state in finished]
     running = await chancy.push(some(1)[0])
     await claimed(chancy)
     scheduled = await chancy.push(some(1)[0].options(scheduled_at=later))
@@ -130,8 +130,10 @@ async def test_cancelling_answers_for_each_and_tells_workers_and_waiters(chancy:
         (scheduled.id, True, "cancelled"),
         (pending.id, True, "cancelled"),
         (running.id, True, "cancelling"),
-        (ends[0].id, False, "it is succeeded"),
-        (ends[1].id, False, "it is failed"),
+        *(
+            (reference.id, False, f"it is {state}")
+            for reference, state in zip(ends, finished, strict=True)
+        ),
         (unknown, False, "there is no such job"),
     ]
     assert (await chancy.get_job(scheduled)).state is State.CANCELLED

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 from anyio import to_thread
 
-from chancy import Chancy, Job, Queue, QueuedJob, State, Worker
+from chancy import Chancy, Job, JobFilter, Queue, QueuedJob, State, Worker
 from chancy_core import embedded
 from chancy_core.errors import (
     ChancyError,
@@ -25,7 +25,6 @@ from chancy_core.errors import (
     PoolExhausted,
     QueueNotFound,
 )
-from chancy_core.filter import JobFilter
 from chancy_core.postgres.threaded import ThreadedPool
 from chancy_core.store import statements
 from tests.stage import Stage, play

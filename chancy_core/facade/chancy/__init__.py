@@ -5,6 +5,8 @@
 None of these names loads a database driver until a `Chancy` is opened.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from chancy_core.app import Chancy as Chancy
 from chancy_core.function import INJECTED as INJECTED
 from chancy_core.function import JobFunction as JobFunction
@@ -17,10 +19,16 @@ from chancy_core.queue import Queue as Queue
 from chancy_core.registry import job as job
 from chancy_core.worker import Worker as Worker
 
+if TYPE_CHECKING:
+    from chancy_core.events import Event as Event
+    from chancy_core.filter import JobFilter as JobFilter
+
 __all__ = [
     "INJECTED",
     "Chancy",
+    "Event",
     "Job",
+    "JobFilter",
     "JobFunction",
     "Limit",
     "Queue",
@@ -30,3 +38,15 @@ __all__ = [
     "Worker",
     "job",
 ]
+
+_LATER = {"Event": "chancy_core.events", "JobFilter": "chancy_core.filter"}
+
+
+def __getattr__(name: str) -> Any:
+    """Load what only some applications use when they first ask for it."""
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    globals()[name] = found = getattr(import_module(_LATER[name]), name)
+    return found
