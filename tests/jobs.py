@@ -1,5 +1,6 @@
 """The job functions of the tests; child processes import them from here, as `tests.jobs`."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -102,6 +103,14 @@ async def hold_async(fifo: str) -> None:
 def relay(begun: str, source: str) -> str:
     _say(begun)
     return Path(source).read_text()
+
+
+@job
+def pass_gate(gate: str) -> str:
+    """Return once nobody has the file *gate* locked for himself alone."""
+    with Path(gate).open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+    return "passed"
 
 
 @job
