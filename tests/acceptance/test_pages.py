@@ -9,11 +9,13 @@ import pytest
 
 from tests.acceptance.test_readme import blocks
 
+PAGES = ["queues", "workers", "jobs", "transactions", "watching"]
 
-@pytest.mark.parametrize("page", ["docs/transactions.md", "docs/watching.md"])
+
+@pytest.mark.parametrize("page", PAGES)
 def test_the_blocks_of_a_page_run_in_sequence(empty_dsn: str, tmp_path: Path, page: str):
     script = tmp_path / "page.py"
-    script.write_text("\n".join(blocks(page, "python")))
+    script.write_text("\n".join(blocks(f"docs/{page}.md", "python")))
     done = subprocess.run(
         [sys.executable, "-W", "error", script],
         env=os.environ | {"CHANCY_DSN": empty_dsn},
