@@ -14,7 +14,7 @@ import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup
 
-from chancy_core import discovery
+from chancy_core import discovery, registry
 from chancy_core.calls import Calls
 from chancy_core.errors import ChancyError
 from chancy_core.statement import Names
@@ -53,7 +53,8 @@ class Chancy(Calls, Within, Twins):
     into a transaction of the caller's has a form that is given its connection (`push_ex`).
 
     Opening it raises `InvalidValue` for a DSN that makes no sense, and `PoolExhausted`, with the
-    server's own words, if there is no connection within ten seconds.
+    server's own words, if there is no connection within ten seconds; `ChancyError` in a child
+    process that only loads the script for its jobs (`if __name__ == "__main__":` is missing there).
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Chancy(Calls, Within, Twins):
     async def __aenter__(self) -> Self:
         if self._store is not None:
             raise ChancyError("this Chancy is open already; one `async with` at a time")
+        registry.check_loaded()
         from chancy_core.notify import Notifier
         from chancy_core.postgres import Pool
         from chancy_core.store.store import Store

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
-from chancy_core.errors import InvalidJob, UnknownFunction
+from chancy_core.errors import ChancyError, InvalidJob, UnknownFunction
 from chancy_core.function import JobFunction
 from chancy_core.job import Job, JobOptions
 
@@ -19,6 +19,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _functions: dict[str, JobFunction[..., Any]] = {}
+#: The module that is being loaded for its jobs, in a process that runs them for another.
+_loading: list[str] = []
 
 
 @overload
@@ -140,11 +142,32 @@ def sources() -> list[tuple[str, str | None]]:
 def load_sources(pairs: Iterable[tuple[str, str | None]]) -> None:
     """Load what `sources` named: modules by name, a script by its path under its own name."""
     for module, path in pairs:
-        if path is None:
-            importlib.import_module(module)
-        elif module not in sys.modules:
-            spec = importlib.util.spec_from_file_location(module, path)
-            if spec is None or spec.loader is None:
-                raise ImportError(f"cannot load the script {path}")
-            sys.modules[module] = loaded = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(loaded)
+        _loading.append(module)
+        try:
+            if path is None:
+                importlib.import_module(module)
+            elif module not in sys.modules:
+                _load_script(module, path)
+        finally:
+            _loading.pop()
+
+
+def _load_script(module: str, path: str) -> None:
+    spec = importlib.util.spec_from_file_location(module, path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"cannot load the script {path}")
+    sys.modules[module] = loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+
+
+def check_loaded() -> None:
+    """Raise `ChancyError` while a module is being loaded for its jobs, as `load_sources` does.
+
+    A script without a guard would push its jobs once more there, start another worker, and that
+    one the next.
+    """
+    if _loading:
+        raise ChancyError(
+            f"{_loading[-1]!r} is only loaded here for the jobs that it registers: what it does "
+            'when it is started belongs behind `if __name__ == "__main__":`'
+        )

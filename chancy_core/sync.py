@@ -13,7 +13,7 @@ from uuid import UUID
 
 import anyio
 
-from chancy_core import given
+from chancy_core import given, registry
 from chancy_core.calls import Named, Which, check_resume, identities, identity, page, several
 from chancy_core.door import Door, twin
 from chancy_core.given import BATCH, Pushable
@@ -63,6 +63,7 @@ class Twins(abc.ABC):
         return self._doors.setdefault(os.getpid(), Door())
 
     def _open(self) -> "tuple[ThreadedPool, str]":
+        registry.check_loaded()
         return self._door.open(self._find_server, self._sizes[1])
 
     @twin

@@ -1,6 +1,7 @@
 """Runs functions in child processes, one job in one child at a time."""
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 from chancy_core import perform
 from chancy_core.errors import ChildDied, UnknownFunction
 from chancy_core.executor import Call, Capability, Executor, ExecutorHost
+
+log = logging.getLogger("chancy.process")
 
 #: Seconds that an idle child may take to leave when its executor closes.
 _LEAVE = 5.0
@@ -106,7 +109,9 @@ class Child:
             raise
         if problem:
             await child.kill()
-            raise UnknownFunction(f"a child process could not load the jobs: {problem.decode()}")
+            said = f"a child process could not load the jobs: {problem.decode()}"
+            log.error(said)
+            raise UnknownFunction(said)
         return child
 
     @property

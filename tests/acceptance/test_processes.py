@@ -118,6 +118,43 @@ async def until_no_more_is_claimed(chancy: Chancy, folder: Path) -> None:
     raise AssertionError("the worker goes on claiming")
 
 
+UNGUARDED = """
+import anyio
+from chancy import Chancy, Queue, Worker, job
+
+@job(queue="process")
+def greet() -> str:
+    return "hello"
+
+async def main():
+    async with Chancy() as chancy, Worker(chancy):
+        reference = await chancy.push(greet)
+        with anyio.fail_after(10):
+            while not (await chancy.get_job(reference)).errors:
+                await anyio.sleep(0.02)
+
+anyio.run(main, backend="{backend}")
+"""
+
+
+async def test_a_script_without_a_guard_does_not_start_itself_in_its_children(
+    chancy, dsn, anyio_backend, tmp_path
+):
+    script = tmp_path / "unguarded.py"
+    script.write_text(UNGUARDED.replace("{backend}", anyio_backend))
+    done = await anyio.run_process(
+        [sys.executable, "-W", "error", str(script)],
+        env=os.environ | {"CHANCY_DSN": dsn},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"could not load the jobs: ChancyError: " in done.stderr
+    (job,) = (await chancy.list_jobs()).jobs  # pushed once, by the parent
+    assert "'unguarded'" in job.errors[0].message
+    assert 'behind `if __name__ == "__main__":`' in job.errors[0].message
+    assert (job.state, job.attempts) == (State.SCHEDULED, 0)
+
+
 @pytest.mark.slow
 async def test_the_jobs_of_a_killed_worker_run_again_and_it_is_buried(
     chancy, dsn, anyio_backend, tmp_path

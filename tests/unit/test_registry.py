@@ -10,7 +10,7 @@ import pytest
 
 from chancy import Job, job
 from chancy_core import registry
-from chancy_core.errors import InvalidJob, UnknownFunction
+from chancy_core.errors import ChancyError, InvalidJob, UnknownFunction
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +147,24 @@ def test_a_script_that_fails_in_the_child_says_so(tmp_path: Path) -> None:
     path = script(tmp_path, "raise RuntimeError('at import')")
     with pytest.raises(RuntimeError, match="at import"):
         registry.load_sources([("nightly_report", str(path))])
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "async def main():\n    async with chancy: pass\nanyio.run(main)",
+        "chancy.sync_push(send)",
+        "with chancy: pass",
+    ],
+)
+def test_a_script_that_goes_to_work_where_its_jobs_are_loaded_is_told_how_to_be_guarded(
+    tmp_path: Path, body: str
+) -> None:
+    lead = "import anyio\nfrom chancy import Chancy\nchancy = Chancy('host=/nowhere')\n"
+    path = script(tmp_path, lead + body)
+    with pytest.raises(ChancyError, match=r"'nightly_report'.* behind `if __name__"):
+        registry.load_sources([("nightly_report", str(path))])
+    registry.check_loaded()
 
 
 def test_modules_with_jobs_are_imported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
