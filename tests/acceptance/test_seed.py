@@ -27,13 +27,13 @@ from tests.jobs import add, add_async, pass_gate
 
 ROOT = Path(__file__).parents[2]
 PLACE = "shared/seed/queues.txt"
-SEED = next((folder / PLACE for folder in ROOT.parents if (folder / PLACE).exists()), None)
+SEED = next((f / PLACE for f in (ROOT, *ROOT.parents) if (f / PLACE).exists()), None)
 
 pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(
         SEED is None,
-        reason=f"no {PLACE} in any folder above this checkout; docs/queues.md and docs/workers.md, "
+        reason=f"no {PLACE} in this checkout or above it; docs/queues.md and docs/workers.md, "
         "which test_pages.py runs, cover the same calls",
     ),
 ]
