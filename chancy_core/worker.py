@@ -2,15 +2,12 @@
 
 import logging
 import os
-import signal
-import socket
 import threading
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import anyio
-from anyio.abc import TaskStatus
 
 from chancy_core import registry
 from chancy_core.job import QueuedJob
@@ -18,6 +15,8 @@ from chancy_core.queue import Queue
 from chancy_core.tags import own_tags
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
     from chancy_core.app import Chancy
     from chancy_core.assign import Lanes
 
@@ -48,7 +47,7 @@ class Worker:
     ) -> None:
         from chancy_core.events import Events  # not for those who only push
 
-        self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self.name = name or f"{os.uname().nodename}-{os.getpid()}"
         self.tags = own_tags(self.name) | frozenset(tags)
         self.grace_period = grace_period
         self.chancy = chancy
@@ -119,6 +118,8 @@ class Worker:
     async def _obey_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return  # Python delivers signals to the main thread alone
+        import signal
+
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
             async for number in received:
                 again = ", at once" if self.stopping.is_set() else ""
@@ -135,7 +136,7 @@ class Worker:
                 self.stop()
                 raise
 
-    async def _work(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def _work(self, *, task_status: "TaskStatus[None] | None" = None) -> None:
         from chancy_core.life import live  # loads the database driver
 
-        await live(self, task_status=task_status)
+        await live(self, task_status=task_status or anyio.TASK_STATUS_IGNORED)
