@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from chancy_core import registry
+from chancy_core.errors import ChancyError
 from chancy_core.job import QueuedJob
 from chancy_core.queue import Queue
 from chancy_core.tags import own_tags
@@ -56,6 +57,7 @@ class Worker:
         self.lanes: Lanes | None = None
         self.stopping = anyio.Event()
         self.hurry = anyio.Event()
+        self._begun = False
 
     @property
     def queues(self) -> dict[str, Queue]:
@@ -71,7 +73,8 @@ class Worker:
     async def start(self) -> None:
         """Work until stopped. Must be called inside `async with chancy`.
 
-        Raises `MigrationsNeeded` if the database does not fit this code.
+        Raises `MigrationsNeeded` if the database does not fit this code, and `ChancyError` if it
+        was started before: each life has a Worker of its own.
         """
         await self._prepare()
         async with anyio.create_task_group() as around:
@@ -106,8 +109,11 @@ class Worker:
 
     async def _prepare(self) -> None:
         """Find out what would be wrong before anything is begun."""
+        if self._begun:
+            raise ChancyError(f"worker {self.name!r} has been started before: make a new Worker")
         await self.chancy.check()
         registry.import_jobs(self.chancy.jobs)
+        self._begun = True
 
     def stop(self) -> None:
         """Begin to stop; called again, skip what is left of the grace period."""
