@@ -1,9 +1,12 @@
 """How values that are not plain JSON become so, and come back; cattrs is loaded when needed."""
 
 import json
+import operator
 from collections.abc import Collection, Iterable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
+
+from chancy_core.errors import InvalidValue
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -20,6 +23,8 @@ def converter() -> "Converter":
     from cattrs.preconf.json import make_converter
 
     made = make_converter(forbid_extra_keys=True)
+    for plain in (int, float, bool, str):  # alone: an IntEnum is none of them
+        made.register_structure_hook_func(partial(operator.is_, plain), _unchanged)
     for text in (UUID, Decimal, Path):
         made.register_unstructure_hook_func(partial(_is, text), str)
         made.register_structure_hook(text, lambda value, to: to(value))
@@ -35,6 +40,14 @@ def converter() -> "Converter":
         lambda value, kind: made.structure(value, cast("Any", list)[get_args(kind)[0]]),
     )
     return made
+
+
+def _unchanged(value: Any, kind: type) -> Any:
+    """Take a value that is of its kind already: 1.5 is no int, and neither are "1" and True."""
+    wanted = (int, float) if kind is float else kind
+    if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
+        raise InvalidValue(f"it must be of type {kind.__name__}, not {repr(value)[:100]}")
+    return float(cast("float", value)) if kind is float else value
 
 
 def _is(parent: type, kind: Any) -> bool:
@@ -66,6 +79,8 @@ def complaint(exc: BaseException, kind: type | None) -> str:
             f"{'.'.join(map(str, error['loc'])) or 'it'}: {error['msg']}"
             for error in cast("Any", exc).errors()
         )
+    if isinstance(exc, InvalidValue):
+        return str(exc)
     from cattrs.v import format_exception
 
     return format_exception(exc, kind)
