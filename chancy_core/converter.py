@@ -1,7 +1,6 @@
 """How values that are not plain JSON become so, and come back; cattrs is loaded when needed."""
 
 import json
-import operator
 from collections.abc import Collection, Iterable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
@@ -10,6 +9,8 @@ from chancy_core.errors import InvalidValue
 
 if TYPE_CHECKING:
     from cattrs import Converter
+
+_PLAIN: tuple[type, ...] = (bool, int, float, str)
 
 
 @lru_cache(maxsize=1)
@@ -23,8 +24,8 @@ def converter() -> "Converter":
     from cattrs.preconf.json import make_converter
 
     made = make_converter(forbid_extra_keys=True)
-    for plain in (int, float, bool, str):  # alone: an IntEnum is none of them
-        made.register_structure_hook_func(partial(operator.is_, plain), _unchanged)
+    for plain in _PLAIN:
+        made.register_structure_hook(plain, _as_it_is)
     for text in (UUID, Decimal, Path):
         made.register_unstructure_hook_func(partial(_is, text), str)
         made.register_structure_hook(text, lambda value, to: to(value))
@@ -42,12 +43,16 @@ def converter() -> "Converter":
     return made
 
 
-def _unchanged(value: Any, kind: type) -> Any:
-    """Take a value that is of its kind already: 1.5 is no int, and neither are "1" and True."""
-    wanted = (int, float) if kind is float else kind
-    if not isinstance(value, wanted) or (isinstance(value, bool) and kind is not bool):
-        raise InvalidValue(f"it must be of type {kind.__name__}, not {repr(value)[:100]}")
-    return float(cast("float", value)) if kind is float else value
+def _as_it_is(value: Any, kind: type) -> Any:
+    """Take a value that is of its kind already: 1.5 is no int, and neither are "1" and True.
+
+    Also for classes that stand on a plain one, such as an `IntEnum`, which say the rest themselves.
+    """
+    plain = next(plain for plain in _PLAIN if issubclass(kind, plain))
+    wanted = (int, float) if plain is float else plain
+    if not isinstance(value, wanted) or (isinstance(value, bool) and plain is not bool):
+        raise InvalidValue(f"it must be of type {plain.__name__}, not {repr(value)[:100]}")
+    return kind(value)
 
 
 def _is(parent: type, kind: Any) -> bool:

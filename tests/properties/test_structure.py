@@ -173,7 +173,7 @@ def test_what_does_not_fit_is_refused_by_name(name: str, value: Any) -> None:
 def test_nothing_is_bent_into_shape(kind: Any, good: Any, bad: list[Any]) -> None:
     assert codec.structured("it", [good], list[kind]) == [good]
     for value in bad:
-        with pytest.raises(InvalidValue, match=f"must be of type {kind.__name__}, not {value!r}"):
+        with pytest.raises(InvalidValue, match=f"must be of type {kind.__name__}, not "):
             codec.structured("it", [value], list[kind])
 
 
