@@ -11,8 +11,6 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
-from anyio import to_thread
-from anyio.abc import TaskGroup
 
 from chancy_core import discovery, registry
 from chancy_core.calls import Calls
@@ -22,6 +20,8 @@ from chancy_core.sync import Twins
 from chancy_core.within import Within
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
     from chancy_core.hint import Hint
     from chancy_core.migrate import Migrator
     from chancy_core.notify import Notifier
@@ -126,6 +126,8 @@ class Chancy(Calls, Within, Twins):
     async def _join_server(self, opening: AsyncExitStack) -> str:
         if told := self._told():
             return told
+        from anyio import to_thread
+
         from chancy_core import embedded
 
         lease = await to_thread.run_sync(embedded.join)
@@ -204,7 +206,7 @@ class Chancy(Calls, Within, Twins):
 
 
 @asynccontextmanager
-async def background() -> AsyncIterator[TaskGroup]:
+async def background() -> "AsyncIterator[TaskGroup]":
     """Run tasks until the block ends; the block's own error passes as it is, in no group."""
     error = None
     async with anyio.create_task_group() as tasks:

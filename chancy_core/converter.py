@@ -5,8 +5,12 @@ from collections.abc import Collection, Iterable
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
+from chancy_core.errors import InvalidValue
+
 if TYPE_CHECKING:
     from cattrs import Converter
+
+_PLAIN: tuple[type, ...] = (bool, int, float, str)
 
 
 @lru_cache(maxsize=1)
@@ -20,6 +24,8 @@ def converter() -> "Converter":
     from cattrs.preconf.json import make_converter
 
     made = make_converter(forbid_extra_keys=True)
+    for plain in _PLAIN:
+        made.register_structure_hook(plain, _as_it_is)
     for text in (UUID, Decimal, Path):
         made.register_unstructure_hook_func(partial(_is, text), str)
         made.register_structure_hook(text, lambda value, to: to(value))
@@ -35,6 +41,18 @@ def converter() -> "Converter":
         lambda value, kind: made.structure(value, cast("Any", list)[get_args(kind)[0]]),
     )
     return made
+
+
+def _as_it_is(value: Any, kind: type) -> Any:
+    """Take a value that is of its kind already: 1.5 is no int, and neither are "1" and True.
+
+    Also for classes that stand on a plain one, such as an `IntEnum`, which say the rest themselves.
+    """
+    plain = next(plain for plain in _PLAIN if issubclass(kind, plain))
+    wanted = (int, float) if plain is float else plain
+    if not isinstance(value, wanted) or (isinstance(value, bool) and plain is not bool):
+        raise InvalidValue(f"it must be of type {plain.__name__}, not {repr(value)[:100]}")
+    return kind(value)
 
 
 def _is(parent: type, kind: Any) -> bool:
@@ -66,6 +84,8 @@ def complaint(exc: BaseException, kind: type | None) -> str:
             f"{'.'.join(map(str, error['loc'])) or 'it'}: {error['msg']}"
             for error in cast("Any", exc).errors()
         )
+    if isinstance(exc, InvalidValue):
+        return str(exc)
     from cattrs.v import format_exception
 
     return format_exception(exc, kind)

@@ -39,9 +39,7 @@ FLUSH = 10.0
 UNWINDING = 0.8
 
 
-async def live(
-    worker: "Worker", *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED
-) -> None:
+async def live(worker: "Worker", *, task_status: TaskStatus[None]) -> None:
     """Be *worker* until it is told to stop. Shielded: no cancellation from outside reaches this."""
     chancy = worker.chancy
     with anyio.CancelScope(shield=True):

@@ -5,10 +5,8 @@ is imported because a row says so.
 """
 
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from chancy_core.errors import ChancyError, InvalidJob, UnknownFunction
@@ -89,6 +87,8 @@ def main_name() -> str:
     spec = getattr(main, "__spec__", None)
     if spec is not None and spec.name:
         return str(spec.name).removesuffix(".__main__")
+    from pathlib import Path  # a twentieth of what `import chancy` would take
+
     return Path(getattr(main, "__file__", None) or "__main__").stem
 
 
@@ -153,10 +153,12 @@ def load_sources(pairs: Iterable[tuple[str, str | None]]) -> None:
 
 
 def _load_script(module: str, path: str) -> None:
-    spec = importlib.util.spec_from_file_location(module, path)
+    from importlib import util
+
+    spec = util.spec_from_file_location(module, path)
     if spec is None or spec.loader is None:
         raise ImportError(f"cannot load the script {path}")
-    sys.modules[module] = loaded = importlib.util.module_from_spec(spec)
+    sys.modules[module] = loaded = util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
 
 

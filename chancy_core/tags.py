@@ -6,7 +6,6 @@ Patterns are RE2's, which take linear time whatever they are given, and match a 
 
 import os
 import platform
-import socket
 from collections.abc import Iterable
 
 from chancy_core.codec import unstorable
@@ -53,7 +52,7 @@ def own_tags(worker_id: str) -> frozenset[str]:
     return frozenset(
         {
             "*",
-            f"hostname={socket.gethostname()}",
+            f"hostname={os.uname().nodename}",
             f"worker_id={worker_id}",
             f"python={platform.python_version()}",
             f"arch={platform.machine()}",

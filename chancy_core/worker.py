@@ -2,22 +2,22 @@
 
 import logging
 import os
-import signal
-import socket
 import threading
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import anyio
-from anyio.abc import TaskStatus
 
 from chancy_core import registry
+from chancy_core.errors import ChancyError
 from chancy_core.job import QueuedJob
 from chancy_core.queue import Queue
 from chancy_core.tags import own_tags
 
 if TYPE_CHECKING:
+    from anyio.abc import TaskStatus
+
     from chancy_core.app import Chancy
     from chancy_core.assign import Lanes
 
@@ -48,7 +48,7 @@ class Worker:
     ) -> None:
         from chancy_core.events import Events  # not for those who only push
 
-        self.name = name or f"{socket.gethostname()}-{os.getpid()}"
+        self.name = name or f"{os.uname().nodename}-{os.getpid()}"
         self.tags = own_tags(self.name) | frozenset(tags)
         self.grace_period = grace_period
         self.chancy = chancy
@@ -57,6 +57,7 @@ class Worker:
         self.lanes: Lanes | None = None
         self.stopping = anyio.Event()
         self.hurry = anyio.Event()
+        self._begun = False
 
     @property
     def queues(self) -> dict[str, Queue]:
@@ -72,7 +73,8 @@ class Worker:
     async def start(self) -> None:
         """Work until stopped. Must be called inside `async with chancy`.
 
-        Raises `MigrationsNeeded` if the database does not fit this code.
+        Raises `MigrationsNeeded` if the database does not fit this code, and `ChancyError` if it
+        was started before: each life has a Worker of its own.
         """
         await self._prepare()
         async with anyio.create_task_group() as around:
@@ -107,8 +109,11 @@ class Worker:
 
     async def _prepare(self) -> None:
         """Find out what would be wrong before anything is begun."""
+        if self._begun:
+            raise ChancyError(f"worker {self.name!r} has been started before: make a new Worker")
         await self.chancy.check()
         registry.import_jobs(self.chancy.jobs)
+        self._begun = True
 
     def stop(self) -> None:
         """Begin to stop; called again, skip what is left of the grace period."""
@@ -119,6 +124,8 @@ class Worker:
     async def _obey_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
             return  # Python delivers signals to the main thread alone
+        import signal
+
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
             async for number in received:
                 again = ", at once" if self.stopping.is_set() else ""
@@ -135,7 +142,7 @@ class Worker:
                 self.stop()
                 raise
 
-    async def _work(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
+    async def _work(self, *, task_status: "TaskStatus[None] | None" = None) -> None:
         from chancy_core.life import live  # loads the database driver
 
-        await live(self, task_status=task_status)
+        await live(self, task_status=task_status or anyio.TASK_STATUS_IGNORED)

@@ -10,17 +10,32 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
+import attrs
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from chancy_core import perform
-from chancy_core.errors import ChildDied, UnknownFunction
+from chancy_core.errors import ChildDied, InvalidValue, UnknownFunction
 from chancy_core.executor import Call, Capability, Executor, ExecutorHost
 
 log = logging.getLogger("chancy.process")
 
 #: Seconds that an idle child may take to leave when its executor closes.
 _LEAVE = 5.0
+
+
+@attrs.frozen
+class ProcessOptions:
+    """What a queue can set for this executor."""
+
+    #: After so many jobs a child makes way for a fresh one, and what its jobs have leaked goes with
+    #: it; None keeps it for as long as the queue is run.
+    max_jobs_per_child: int | None = attrs.field(default=1000)
+
+    @max_jobs_per_child.validator
+    def _at_least_one(self, _: Any, value: int | None) -> None:
+        if value is not None and value < 1:
+            raise InvalidValue(f"max_jobs_per_child must be 1 or more, or None, not {value}")
 
 
 class ProcessExecutor(Executor):
@@ -33,6 +48,7 @@ class ProcessExecutor(Executor):
     A memory limit bounds what an attempt takes beyond what its child had before, in address space.
     """
 
+    Options = ProcessOptions
     capabilities = (
         Capability.SYNC | Capability.ASYNC | Capability.HARD_KILL | Capability.MEMORY_LIMIT
     )
@@ -62,7 +78,11 @@ class ProcessExecutor(Executor):
         except BaseException:
             await child.kill()
             raise
-        self._idle.append(child)
+        if child.answered == self.options.max_jobs_per_child:
+            with anyio.CancelScope(shield=True):  # the job has ended: its deadline is met
+                await child.leave()
+        else:
+            self._idle.append(child)
         return perform.reply(call, answer)
 
     async def _child(self) -> "Child":
@@ -81,6 +101,8 @@ class Child:
     def __init__(self, process: Process) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
+        #: How many jobs it has run.
+        self.answered = -1  # the first answer is about its start
         self._process = process
         self._to = process.stdin
         self._from = BufferedByteReceiveStream(process.stdout)
@@ -127,7 +149,7 @@ class Child:
         try:
             await self._to.send(len(message).to_bytes(4, "big") + message)
             size = int.from_bytes(await self._from.receive_exactly(4), "big")
-            return await self._from.receive_exactly(size)
+            answer = await self._from.receive_exactly(size)
         except (
             anyio.EndOfStream,
             anyio.IncompleteRead,
@@ -135,6 +157,8 @@ class Child:
             ConnectionError,  # anyio lets asyncio's own through
         ) as exc:
             raise ChildDied(f"the child process {await self._end()}") from exc
+        self.answered += 1
+        return answer
 
     async def _end(self) -> str:
         with anyio.move_on_after(_LEAVE):

@@ -4,6 +4,7 @@ import anyio
 import pytest
 
 from chancy import Limit, State, Worker, job
+from chancy_core.errors import ChancyError
 from tests.stage import connect, push, stages
 
 pytestmark = pytest.mark.anyio
@@ -56,6 +57,16 @@ async def test_cancelling_start_from_outside_stops_in_good_order(chancy, dsn, st
     jobs = await chancy.get_jobs(references)
     assert [job.state for job in jobs] == [State.SUCCEEDED] * 2
     assert await workers(dsn) == []
+
+
+async def test_a_worker_has_one_life(chancy):
+    worker = Worker(chancy, name="w")
+    async with worker:
+        with pytest.raises(ChancyError, match="'w' has been started before: make a new Worker"):
+            await worker.start()
+    with pytest.raises(ChancyError, match="has been started before"):
+        async with worker:
+            raise AssertionError
 
 
 async def workers(dsn: str) -> list[tuple]:

@@ -2,12 +2,14 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
-from chancy import Limit
-from chancy_core.errors import ChildDied
+from chancy import Limit, Queue
+from chancy_core.errors import ChildDied, InvalidValue
+from chancy_core.installed import find_executor
 from chancy_core.outcome import Kind, Outcome
 from chancy_executors.process import Child
 from tests.attempts import attempt, fifo, is_gone, opened, read
@@ -70,6 +72,33 @@ async def test_a_child_that_dies_while_idle_costs_no_job(anyio_backend: str) -> 
         second = await attempt("pid").run(executor)
         assert second.kind is Kind.SUCCESS, second
         assert int(second.result or 0) != first
+
+
+async def test_a_child_makes_way_after_so_many_jobs(anyio_backend: str) -> None:
+    async with opened("process", anyio_backend, max_jobs_per_child=2) as executor:
+        pids = [int((await attempt("pid").run(executor)).result or 0) for _ in range(5)]
+        assert is_gone(pids[0])
+        assert is_gone(pids[2])
+    assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [2, 2, 1]
+
+
+async def test_without_such_a_bound_a_child_stays(anyio_backend: str) -> None:
+    async with opened("process", anyio_backend, max_jobs_per_child=None) as executor:
+        pids = {(await attempt("pid").run(executor)).result for _ in range(5)}
+    assert len(pids) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"max_jobs_per_child": 0}, "max_jobs_per_child must be 1 or more, or None, not 0"),
+        ({"max_jobs_per_child": "7"}, "must be of type int, not '7'"),
+        ({"max_jobs": 7}, "max_jobs"),
+    ],
+)
+def test_wrong_options_are_refused_by_name(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidValue, match=f"{problem}.* queue 'q': executor_options"):
+        find_executor(Queue("q", executor="process", executor_options=options))
 
 
 async def test_a_pipe_that_broke_is_the_childs_death(anyio_backend: str) -> None:

@@ -287,7 +287,8 @@ async def test_the_script_of_plan_does_what_migrate_does(
 async def test_check_says_what_to_run(conn: psycopg.AsyncConnection[Any]) -> None:
     with pytest.raises(
         MigrationsNeeded,
-        match=r"'core' is at version 0 in the database and the code needs 3: run `chancy migrate`;"
+        match=r"'core' is at version 0 in the database and the code needs 3: "
+        r"run `await chancy\.migrate\(\)`;"
         r" line 'audit' is at version 0",
     ):
         await migrator().check(conn)

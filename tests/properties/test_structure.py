@@ -161,6 +161,22 @@ def test_what_does_not_fit_is_refused_by_name(name: str, value: Any) -> None:
             codec.structure(func, {"text": "fine", name: value})
 
 
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (int, 1, [1.5, "1", True, None]),
+        (float, 1, ["1", True]),
+        (str, "1", [1, None]),
+        (bool, True, [1, "true"]),
+    ],
+)
+def test_nothing_is_bent_into_shape(kind: Any, good: Any, bad: list[Any]) -> None:
+    assert codec.structured("it", [good], list[kind]) == [good]
+    for value in bad:
+        with pytest.raises(InvalidValue, match=f"must be of type {kind.__name__}, not "):
+            codec.structured("it", [value], list[kind])
+
+
 def test_an_annotation_nobody_can_read_spoils_its_own_argument_only() -> None:
     def func(missing: "Missing", when: datetime, other: "list[UUID]" = ()) -> "Missing": ...  # type: ignore[assignment]
 
