@@ -13,6 +13,7 @@ from functools import partial
 from uuid import UUID
 
 import anyio
+import psycopg
 
 from chancy_core.assign import LOOK_AROUND, Lanes
 from chancy_core.heartbeat import Heartbeat
@@ -117,7 +118,7 @@ class Claimer:
                 self._hand_over(lane, mine)
         for lane in hungry:
             if lane.queue.rate_limit is not None and lane.free > 0:
-                claims = await self._take([lane], partial(self._claim_limited, lane))
+                claims = await self._take([lane], partial(self._claim_behind_limit, lane))
                 self._hand_over(lane, claims)
 
     def _hand_over(self, lane: Lane, claims: list[Claimed]) -> None:
@@ -154,6 +155,16 @@ class Claimer:
                 self._store.names, self._known_as, free, suspect=not self._has_suspect()
             )
         )
+
+    async def _claim_behind_limit(self, lane: Lane) -> list[Claimed]:
+        """Claim for a queue with a rate limit; one that cannot be counted costs its own queue."""
+        try:
+            return await self._claim_limited(lane)
+        except TRANSIENT:
+            raise
+        except psycopg.Error as exc:
+            log.error("queue %r: its rate limit cannot be counted: %s", lane.queue.name, exc)
+            return []
 
     async def _claim_limited(self, lane: Lane) -> list[Claimed]:
         """Claim what the rate limit of a queue allows, which is counted under its lock."""
