@@ -6,6 +6,7 @@ outlive them. The heartbeat thread outlives both.
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,6 +15,7 @@ from anyio.abc import TaskStatus
 
 from chancy_core import hint
 from chancy_core.claim import Claimer
+from chancy_core.errors import InvalidQueue
 from chancy_core.heartbeat import Heartbeat
 from chancy_core.hint import Hint
 from chancy_core.job import State
@@ -63,9 +65,10 @@ async def _feed(
 ) -> None:
     """Claim and run until told to stop, then let the jobs come to their end."""
     chancy = worker.chancy
-    await chancy.store.run(
-        statements.declare(chancy.names, Queue("default"), upsert=False)  # if it is missing
-    )
+    with suppress(InvalidQueue):  # it is there, but full of nonsense: the lanes tell of it
+        await chancy.store.run(
+            statements.declare(chancy.names, Queue("default"), upsert=False)  # if it is missing
+        )
     claimer = Claimer(chancy.store, settler, heartbeat, tags=worker.tags)
     waker = Waker(chancy.store, claimer, settler)
 

@@ -13,12 +13,27 @@ import anyio
 from anyio.abc import TaskStatus
 
 from chancy_core import registry
-from chancy_core.tags import own_tags
+from chancy_core.codec import shown, unstorable
+from chancy_core.errors import InvalidValue
+from chancy_core.tags import check_tags, own_tags
 
 if TYPE_CHECKING:
     from chancy_core.app import Chancy
 
 log = logging.getLogger("chancy.worker")
+
+
+def _check(name: str, grace_period: float) -> None:
+    problem = unstorable(name) if isinstance(name, str) else "it must be a string"
+    if problem is None and len(name) > 200:
+        problem = f"it has at most 200 characters, not {len(name):,}"
+    if problem is not None:
+        raise InvalidValue(f"a worker's name, {shown(name)}: {problem}")
+    number = isinstance(grace_period, int | float) and not isinstance(grace_period, bool)
+    if not number or not grace_period >= 0:
+        raise InvalidValue(
+            f"worker {name!r}: grace_period must be 0 or more seconds, not {shown(grace_period)}"
+        )
 
 
 class Worker:
@@ -30,6 +45,8 @@ class Worker:
     When it stops (`stop`, SIGTERM or SIGINT, the end of the block, or when `start` is cancelled),
     it claims nothing more, lets its jobs end for *grace_period* seconds, cancels and gives back
     the rest, and writes all outcomes. Stopping it again skips the grace period.
+
+    Raises `InvalidValue` for a name or tags that cannot be stored.
     """
 
     def __init__(
@@ -41,7 +58,8 @@ class Worker:
         grace_period: float = 30.0,
     ) -> None:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
-        self.tags = own_tags(self.name) | frozenset(tags)
+        _check(self.name, grace_period)
+        self.tags = own_tags(self.name) | check_tags(tags, self.name)
         self.grace_period = grace_period
         self.chancy = chancy
         self.stopping = anyio.Event()
