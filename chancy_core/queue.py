@@ -102,7 +102,9 @@ class Queue:
             f"{who}: concurrency must be 1 to 10,000 or None, not {shown(self.concurrency)}",
         )
         _require(
-            isinstance(self.executor, str) and _NAME.fullmatch(self.executor),
+            isinstance(self.executor, str)
+            and _NAME.fullmatch(self.executor)
+            and unstorable(self.executor) is None,
             f"{who}: executor must be the name of one that is installed, "
             f"not {shown(self.executor)}",
         )
