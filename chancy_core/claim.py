@@ -15,7 +15,7 @@ from uuid import UUID
 import anyio
 import psycopg
 
-from chancy_core.assign import LOOK_AROUND, Lanes
+from chancy_core.assign import CALM, LOOK_AROUND, Lanes
 from chancy_core.heartbeat import Heartbeat
 from chancy_core.job import State
 from chancy_core.lane import Lane
@@ -237,6 +237,7 @@ class Claimer:
             except TRANSIENT as exc:
                 tries += 1
                 log.warning("cannot look after what is held: %s", exc)
+            await anyio.sleep(CALM)
 
     async def _look_after(self) -> None:
         known = {claimed.job.lease_id for lane in self.lanes for claimed in lane.held}
