@@ -13,7 +13,7 @@ import anyio
 import psycopg
 import pytest
 
-from chancy import Chancy, Queue, State
+from chancy import INJECTED, Chancy, Queue, QueuedJob, State, job
 from chancy_core.errors import InvalidQueue
 from chancy_core.store import statements
 from tests.stage import push
@@ -35,6 +35,7 @@ DEEP_OBJECT = """(repeat('{"a":', 5000) || '1' || repeat('}', 5000))::jsonb"""
 LONG_NUMBER = """('{"a": 1' || repeat('0', 5000) || '}')::jsonb"""
 #: As a number, this one is infinite.
 VAST_NUMBER = """('{"a": 1' || repeat('0', 400) || '.5}')::jsonb"""
+VAST_LIMIT = VAST_NUMBER.replace('"a"', '"time"')
 NO_OBJECT = {"'7'": UNREADABLE, "'[]'": UNREADABLE, "'\"a\"'": UNREADABLE, "'null'": UNREADABLE}
 INSTANTS = {
     "'infinity'": REFUSED,
@@ -80,6 +81,7 @@ JOBS: dict[str, dict[str, str]] = {
         """'{"time": null}'""": UNREADABLE,
         """'{"time": "30"}'""": UNREADABLE,
         """'{"time": 1e400}'""": UNREADABLE,
+        VAST_LIMIT: UNREADABLE,
         """'{"memory": 1e400}'""": UNREADABLE,
         """'{"speed": 1}'""": UNREADABLE,
         DEEP: UNREADABLE,
@@ -492,3 +494,40 @@ async def test_a_running_row_of_the_far_future_can_still_end(chancy: Chancy, dsn
         assert (await chancy.get_job(one)).state is State.LOST
         assert (await chancy.get_job(two)).state is State.CANCELLED
         await chancy.resume_queue("q")
+
+
+@job(name="hostile.tidy", queue="q")
+async def tidy(*, me: QueuedJob = INJECTED) -> None:
+    me.meta.clear()
+
+
+@job(name="hostile.measure", queue="q")
+async def measure(value: str) -> int:
+    return len(value)
+
+
+async def test_a_meta_that_cannot_be_written_again_may_be_replaced(chancy, dsn, stage):
+    """One may be read that JSON has no word for: infinity, out of a vast number."""
+    async with unharmed(chancy, dsn):
+        await chancy.pause_queue("q")
+        references = await chancy.push_many([tidy.bind(), tidy.bind()])
+        levels = """(repeat('{"a":', 900) || '1' || repeat('}', 900))::jsonb"""
+        with superuser(dsn) as conn:
+            for reference, meta in zip(references, (VAST_NUMBER, levels), strict=True):
+                text = f"UPDATE chancy_jobs SET meta = {meta} WHERE id = %s"
+                conn.execute(text.encode(), [reference.id])
+        await chancy.resume_queue("q")
+        first, _ = await chancy.wait_for_jobs(references, timeout=10)
+        assert (first.state, first.meta) == (State.SUCCEEDED, {})
+
+
+async def test_fifty_megabytes_by_hand_are_arguments_like_any(chancy, dsn, stage):
+    async with unharmed(chancy, dsn):
+        await chancy.pause_queue("q")
+        reference = await chancy.push(measure.bind(value=""))
+        with superuser(dsn) as conn:
+            conn.execute(
+                "UPDATE chancy_jobs SET args = jsonb_build_object('value', repeat('x', 50000000))"
+            )
+        await chancy.resume_queue("q")
+        assert (await chancy.wait_for_job(reference, timeout=30)).result() == 50_000_000
