@@ -521,6 +521,7 @@ async def test_a_meta_that_cannot_be_written_again_may_be_replaced(chancy, dsn, 
         assert (first.state, first.meta) == (State.SUCCEEDED, {})
 
 
+@pytest.mark.slow
 async def test_fifty_megabytes_by_hand_are_arguments_like_any(chancy, dsn, stage):
     async with unharmed(chancy, dsn):
         await chancy.pause_queue("q")
