@@ -142,6 +142,16 @@ def superuser(dsn: str) -> Iterator[psycopg.Connection]:
         yield conn
 
 
+def check_end(job: QueuedJob, case: tuple[str, str, str]) -> None:
+    """Whether a job has ended as its case says."""
+    if case[2] == UNREADABLE:
+        assert (job.state, job.attempts) == (State.FAILED, 0), case
+        assert job.errors[-1].kind == "unreadable", case
+        assert "its row" in job.errors[-1].message, case
+    elif case[2] == RUNS:
+        assert job.state is State.SUCCEEDED, (case, job.errors)
+
+
 async def test_nonsense_in_a_column_of_a_job(chancy: Chancy, dsn: str, stage: object):
     """Each in a job of its own, all in one queue."""
     cases = [(c, v, o) for c, values in JOBS.items() for v, o in values.items()]
@@ -169,14 +179,7 @@ async def test_nonsense_in_a_column_of_a_job(chancy: Chancy, dsn: str, stage: ob
         ends = [id_ for id_, (c, _, o) in expected.items() if id_ in there and c not in waits]
         ended = {job.id: job for job in await chancy.wait_for_jobs(ends, timeout=20)}
         for id_ in ends:
-            job = ended[id_]
-            outcome = expected[id_][2]
-            if outcome == UNREADABLE:
-                assert (job.state, job.attempts) == (State.FAILED, 0), expected[id_]
-                assert job.errors[-1].kind == "unreadable", expected[id_]
-                assert "its row" in job.errors[-1].message, expected[id_]
-            elif outcome == RUNS:
-                assert job.state is State.SUCCEEDED, (expected[id_], job.errors)
+            check_end(ended[id_], expected[id_])
         for id_, (column, _, _) in expected.items():
             if id_ in there and column == "func":
                 with anyio.fail_after(10):
