@@ -477,27 +477,23 @@ async def test_a_limit_that_cannot_be_counted_closes_its_own_queue(
 
 async def test_a_running_row_of_the_far_future_can_still_end(chancy: Chancy, dsn: str, stage):
     """It goes into the history of a day that is there, whoever ends it."""
-    (reference, *others) = await push(chancy, dsn, 3)
     async with unharmed(chancy, dsn):
+        await chancy.pause_queue("q")
+        left, given_back, done = await push(chancy, dsn, 3, at_most_once=True)
+        worker = uuid4()
         with superuser(dsn) as conn:
-            conn.execute("UPDATE chancy_queues SET state = 'paused'")
-        await chancy.wait_for_jobs([reference, *others], timeout=10)
-        (one, two) = await push(chancy, dsn, 2, at_most_once=True)
-        with superuser(dsn) as conn:
-            for reference, worker in ((one, uuid4()), (two, uuid4())):
+            for reference, owner in ((left, uuid4()), (given_back, worker), (done, worker)):
                 conn.execute(
                     "UPDATE chancy_jobs SET state = 'running', worker = %s,"
                     " lease_id = gen_random_uuid(), started_at = '9999-01-01Z' WHERE id = %s",
-                    [worker, reference.id],
+                    [owner, reference.id],
                 )
-            conn.execute(
-                "UPDATE chancy_jobs SET cancelling = true, at_most_once = false WHERE id = %s",
-                [two.id],
-            )
+            chancy.complete_ex(conn, await chancy.get_job(done), 7)
         await chancy.store.run(statements.give_back(chancy.names, worker))
         await chancy.store.run(statements.rescue(chancy.names, 3))
-        assert (await chancy.get_job(one)).state is State.LOST
-        assert (await chancy.get_job(two)).state is State.CANCELLED
+        assert (await chancy.get_job(done)).result() == 7
+        assert (await chancy.get_job(given_back)).state is State.LOST
+        assert (await chancy.get_job(left)).state is State.LOST
         await chancy.resume_queue("q")
 
 
