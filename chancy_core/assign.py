@@ -21,6 +21,8 @@ log = logging.getLogger("chancy.assign")
 
 #: Seconds after which a worker looks, unasked, for queues that are new or have changed.
 LOOK_AROUND = 4.0
+#: Seconds between two looks at the same thing, however many hints ask for one.
+CALM = 0.05
 
 
 class Lanes:
@@ -70,7 +72,8 @@ class Lanes:
                 self._follow(found, tasks)
                 if found.resumes_in is not None:
                     pause = min(pause, found.resumes_in + 0.01)
-            with anyio.move_on_after(pause):
+            await anyio.sleep(min(CALM, pause))
+            with anyio.move_on_after(pause - CALM):
                 await self._look.wait()
 
     def _follow(self, found: Queues, tasks: TaskGroup) -> None:

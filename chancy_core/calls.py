@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chancy_core import given
 from chancy_core.bulk import Pushing
+from chancy_core.codec import shown
 from chancy_core.errors import InvalidValue
 from chancy_core.given import BATCH, Pushable
 from chancy_core.job import Job, QueuedJob, Reference
@@ -41,7 +42,7 @@ def identity(reference: Named) -> UUID:
     except (ValueError, AttributeError, TypeError) as exc:
         raise InvalidValue(
             f"a job is referred to by what push answered, its UUID, or that as text, "
-            f"not by {reference!r}"
+            f"not by {shown(reference)}"
         ) from exc
 
 
@@ -52,9 +53,11 @@ def identities(which: Which) -> "list[UUID] | JobFilter":
     if isinstance(which, JobFilter):
         return which
     if isinstance(which, Reference | UUID | str):
-        raise InvalidValue(f"give several references, or a JobFilter, not the single {which!r}")
+        raise InvalidValue(
+            f"give several references, or a JobFilter, not the single {shown(which)}"
+        )
     if not isinstance(which, Iterable):
-        raise InvalidValue(f"give several references, or a JobFilter, not {which!r}")
+        raise InvalidValue(f"give several references, or a JobFilter, not {shown(which)}")
     return [identity(reference) for reference in which]
 
 
@@ -71,9 +74,11 @@ def page(which: "JobFilter | None", limit: int) -> "JobFilter":
     from chancy_core.filter import JobFilter
 
     if not isinstance(which, JobFilter | None):
-        raise InvalidValue(f"a list takes a JobFilter, such as JobFilter(queue='q'), not {which!r}")
+        raise InvalidValue(
+            f"a list takes a JobFilter, such as JobFilter(queue='q'), not {shown(which)}"
+        )
     if not isinstance(limit, int) or not 1 <= limit <= 10_000:
-        raise InvalidValue(f"a page has 1 to 10,000 jobs, not {limit!r}")
+        raise InvalidValue(f"a page has 1 to 10,000 jobs, not {shown(limit)}")
     return which or JobFilter()
 
 

@@ -13,8 +13,9 @@ from functools import partial
 from uuid import UUID
 
 import anyio
+import psycopg
 
-from chancy_core.assign import LOOK_AROUND, Lanes
+from chancy_core.assign import CALM, LOOK_AROUND, Lanes
 from chancy_core.events import Events
 from chancy_core.heartbeat import Heartbeat
 from chancy_core.job import State
@@ -131,7 +132,7 @@ class Claimer:
                 self._hand_over(lane, mine)
         for lane in hungry:
             if lane.queue.rate_limit is not None and lane.free > 0:
-                claims = await self._take([lane], partial(self._claim_limited, lane))
+                claims = await self._take([lane], partial(self._claim_behind_limit, lane))
                 self._hand_over(lane, claims)
 
     def _hand_over(self, lane: Lane, claims: list[Claimed]) -> None:
@@ -168,6 +169,16 @@ class Claimer:
                 self._store.names, self._known_as, free, suspect=not self._has_suspect()
             )
         )
+
+    async def _claim_behind_limit(self, lane: Lane) -> list[Claimed]:
+        """Claim for a queue with a rate limit; one that cannot be counted costs its own queue."""
+        try:
+            return await self._claim_limited(lane)
+        except TRANSIENT:
+            raise
+        except psycopg.Error as exc:
+            log.error("queue %r: its rate limit cannot be counted: %s", lane.queue.name, exc)
+            return []
 
     async def _claim_limited(self, lane: Lane) -> list[Claimed]:
         """Claim what the rate limit of a queue allows, which is counted under its lock."""
@@ -247,6 +258,7 @@ class Claimer:
             except TRANSIENT as exc:
                 tries += 1
                 log.warning("cannot look after what is held: %s", exc)
+            await anyio.sleep(CALM)
 
     async def _look_after(self) -> None:
         known = {claimed.job.lease_id for lane in self.lanes for claimed in lane.held}

@@ -189,8 +189,23 @@ def salvage(value: Any) -> str:
 
 
 def decode(text: str | bytes) -> Any:
-    """Read JSON that `encode` or `salvage` wrote."""
-    return json.loads(text)
+    """Read JSON that `encode` or `salvage` wrote.
+
+    Raises `ValueError` for what Python cannot read, which others may have written.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as exc:
+        raise InvalidValue("nested deeper than Python can read") from exc
+
+
+def shown(value: Any) -> str:
+    """Return how *value* is named in an error, in 200 characters; never raises."""
+    try:
+        text = repr(value)
+    except Exception:  # noqa: BLE001 - a number with more digits than Python writes, for one
+        return f"<{clean(type(value).__qualname__, 100)} without a repr>"
+    return text if len(text) <= 200 else f"{text[:140]}...{text[-50:]}"
 
 
 @frozen

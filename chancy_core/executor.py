@@ -97,7 +97,11 @@ class Call:
         except InvalidValue as exc:
             log.warning("job %s: its meta stays as it was: %s", self.job.id, exc)
             return None
-        return None if text == codec.as_text(self.job.meta) else text
+        try:
+            before = codec.as_text(self.job.meta)
+        except (ValueError, RecursionError):
+            before = None  # somebody wrote it by hand: it can be read, and not written again
+        return None if text == before else text
 
 
 def check_support(job: QueuedJob, is_async: bool, capabilities: Capability) -> None:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from attrs import field, frozen
 
-from chancy_core.codec import encode
+from chancy_core.codec import encode, shown, unstorable
 from chancy_core.errors import InvalidValue
 from chancy_core.job import QueuedJob, State
 
@@ -15,7 +15,11 @@ from chancy_core.job import QueuedJob, State
 def _texts(given: str | Iterable[str] | None) -> tuple[str, ...] | None:
     if given is None:
         return None
-    return (given,) if isinstance(given, str) else tuple(given)
+    if isinstance(given, str):
+        return (given,)
+    if not isinstance(given, Iterable):
+        raise InvalidValue(f"a filter takes a string or several, not {shown(given)}")
+    return tuple(given)
 
 
 def _states(given: str | Iterable[str] | None) -> tuple[State, ...] | None:
@@ -53,8 +57,11 @@ class JobFilter:
     def __attrs_post_init__(self) -> None:
         for name in ("queue", "func", "unique_key"):
             for value in getattr(self, name) or ():
-                if not isinstance(value, str):
-                    raise InvalidValue(f"{name} must be a string or several, not {value!r}")
+                problem = unstorable(value) if isinstance(value, str) else "it is no string"
+                if problem is not None:
+                    raise InvalidValue(
+                        f"{name} must be a string or several, not {shown(value)}: {problem}"
+                    )
         if self.worker is not None and not isinstance(self.worker, UUID):
             raise InvalidValue(f"worker must be the UUID of an incarnation, not {self.worker!r}")
         if self.meta is not None:

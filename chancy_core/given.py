@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from chancy_core import registry
-from chancy_core.codec import unstorable
+from chancy_core.codec import shown, unstorable
 from chancy_core.errors import InvalidJob, InvalidValue
 from chancy_core.function import JobFunction
 from chancy_core.hint import LONGEST, OURS, Hint
@@ -26,7 +26,7 @@ def job(value: Any) -> Job:
     if isinstance(value, JobFunction):
         value = value.bind()
     if not isinstance(value, Job):
-        raise InvalidJob(f"push takes a Job, such as my_job.bind(x=1), not {value!r}")
+        raise InvalidJob(f"push takes a Job, such as my_job.bind(x=1), not {shown(value)}")
     registry.check_call(value)
     return value
 
@@ -34,7 +34,7 @@ def job(value: Any) -> Job:
 def size(value: int) -> int:
     """Return how many jobs one batch has."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 10_000:
-        raise InvalidValue(f"batch_size must be 1 to 10,000 jobs, not {value!r}")
+        raise InvalidValue(f"batch_size must be 1 to 10,000 jobs, not {shown(value)}")
     return value
 
 
@@ -44,7 +44,8 @@ def iterator(values: Iterable[Any]) -> Iterator[Any]:
         return iter(values)
     except TypeError:
         raise InvalidJob(
-            f"push_many takes an iterable of jobs, such as a list or a generator, not {values!r}"
+            "push_many takes an iterable of jobs, such as a list or a generator, "
+            f"not {shown(values)}"
         ) from None
 
 
@@ -58,7 +59,9 @@ def batches(values: Iterable[Any], batch_size: int) -> Iterator[list[Job]]:
 def own_hint(name: str, subject: str) -> Hint:
     """Return a hint of the caller's own. Raises `InvalidValue` for one that could be ours."""
     for what, text in (("name", name), ("subject", subject)):
-        problem = unstorable(text) if isinstance(text, str) else f"is {text!r}, which is no string"
+        problem = (
+            unstorable(text) if isinstance(text, str) else f"is {shown(text)}, which is no string"
+        )
         if problem is not None:
             raise InvalidValue(f"notify: {what}: {problem}")
     if "." not in name or ":" in name or name.startswith(OURS):

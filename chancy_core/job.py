@@ -25,14 +25,16 @@ def _require(condition: object, message: str) -> None:
 def _check_text(job: "Job", name: str, most: int) -> None:
     value = getattr(job, name)
     problem = (
-        codec.unstorable(value) if isinstance(value, str) else f"is {value!r}, which is no string"
+        codec.unstorable(value)
+        if isinstance(value, str)
+        else f"is {codec.shown(value)}, which is no string"
     )
     if problem is None:
         size = len(value) if value.isascii() else len(value.encode())
         if 1 <= size <= most:
             return
         problem = f"must have 1 to {most} bytes, not {size}"
-    raise InvalidJob(f"job {job.func!r}: {name}: {problem}")
+    raise InvalidJob(f"job {codec.shown(job.func)}: {name}: {problem}")
 
 
 def _check_integer(job: "Job", name: str, least: int) -> None:
@@ -40,7 +42,8 @@ def _check_integer(job: "Job", name: str, least: int) -> None:
     if isinstance(value, int) and not isinstance(value, bool) and least <= value <= 32_767:
         return
     raise InvalidJob(
-        f"job {job.func!r}: {name} must be a whole number from {least:,} to 32,767, not {value!r}"
+        f"job {job.func!r}: {name} must be a whole number from {least:,} to 32,767, "
+        f"not {codec.shown(value)}"
     )
 
 
@@ -55,7 +58,10 @@ def _check_due(job: "Job", due: datetime) -> None:
 
 
 def _tuple(limits: Iterable[Limit]) -> tuple[Limit, ...]:
-    return tuple(limits)
+    try:
+        return tuple(limits)
+    except TypeError as exc:
+        raise InvalidJob(f"limits must be several of Limit, not {codec.shown(limits)}") from exc
 
 
 @frozen(kw_only=True)
@@ -97,7 +103,10 @@ class Job:
         _check_integer(self, "max_attempts", 1)
         for name in ("at_most_once", "exclusive", "keep_result"):
             given = getattr(self, name)
-            _require(isinstance(given, bool), f"job {self.func!r}: {name} is a bool, not {given!r}")
+            _require(
+                isinstance(given, bool),
+                f"job {self.func!r}: {name} is a bool, not {codec.shown(given)}",
+            )
         _require(
             not self.at_most_once or self.max_attempts == 1,
             f"job {self.func!r}: at_most_once leaves no second attempt: max_attempts must be 1, "
@@ -108,7 +117,9 @@ class Job:
                 raise InvalidJob(f"job {self.func!r}: {name} must be a mapping, not {type(given)}")
         for limit in self.limits:
             if not isinstance(limit, Limit):
-                raise InvalidJob(f"job {self.func!r}: limits must be of Limit, not {limit!r}")
+                raise InvalidJob(
+                    f"job {self.func!r}: limits must be of Limit, not {codec.shown(limit)}"
+                )
         if self.scheduled_at is not None:
             _check_due(self, self.scheduled_at)
 

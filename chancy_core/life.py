@@ -7,6 +7,7 @@ then the worker leaves without it, and the watchdog keeps naming it.
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from anyio.abc import TaskStatus
 
 from chancy_core import hint
 from chancy_core.claim import Claimer
+from chancy_core.errors import InvalidQueue
 from chancy_core.heartbeat import Heartbeat
 from chancy_core.hint import Hint
 from chancy_core.job import State
@@ -71,9 +73,10 @@ async def _feed(
 ) -> None:
     """Claim and run until told to stop, then let the jobs come to their end."""
     chancy = worker.chancy
-    await chancy.store.run(
-        statements.declare(chancy.names, Queue("default"), upsert=False)  # if it is missing
-    )
+    with suppress(InvalidQueue):  # it is there, but full of nonsense: the lanes tell of it
+        await chancy.store.run(
+            statements.declare(chancy.names, Queue("default"), upsert=False)  # if it is missing
+        )
     waker = Waker(chancy.store, claimer, settler, worker.events)
     settler.written = partial(_written, worker, claimer, waker)
     settler.ended = lambda job: chancy.hint(Hint(hint.FINISHED, str(job)))

@@ -5,7 +5,11 @@ from typing import Any
 
 from attrs import field, frozen
 
+from chancy_core.codec import shown
 from chancy_core.errors import InvalidJob
+
+#: The largest limits: some thirty years, and what a process could ever address.
+_MOST = {"time": 1_000_000_000, "memory": 1 << 62}
 
 
 class LimitKind(enum.StrEnum):
@@ -19,7 +23,7 @@ def _limit_kind(kind: str) -> LimitKind:
     try:
         return LimitKind(kind)
     except ValueError as exc:
-        raise InvalidJob(f"a limit is of Limit.Type.TIME or MEMORY, not {kind!r}") from exc
+        raise InvalidJob(f"a limit is of Limit.Type.TIME or MEMORY, not {shown(kind)}") from exc
 
 
 @frozen
@@ -40,5 +44,9 @@ class Limit:
     @value.validator
     def _positive(self, _: Any, value: float) -> None:
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not 0 < value < float("inf"):
-            raise InvalidJob(f"a {self.kind} limit must be a number above 0, not {value!r}")
+        most = _MOST[self.kind]
+        if not number or not 0 < value <= most:
+            raise InvalidJob(
+                f"a {self.kind} limit must be a number above 0, at most {most:,}, "
+                f"not {shown(value)}"
+            )

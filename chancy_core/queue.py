@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from chancy_core.codec import encode, unstorable
+from chancy_core.codec import encode, shown, unstorable
 from chancy_core.errors import InvalidQueue, InvalidValue
 from chancy_core.tags import check_pattern
 
@@ -28,14 +28,17 @@ def _state(state: str | None) -> QueueState | None:
         return None if state is None else QueueState(state)
     except ValueError as exc:
         raise InvalidQueue(
-            f"a queue's state is Queue.State.ACTIVE or PAUSED, not {state!r}"
+            f"a queue's state is Queue.State.ACTIVE or PAUSED, not {shown(state)}"
         ) from exc
 
 
 def _patterns(tags: Iterable[str]) -> frozenset[str]:
     if isinstance(tags, str):
         raise InvalidQueue(f"tags must be a set of patterns, such as {{{tags!r}}}, not one string")
-    return frozenset(tags)
+    try:
+        return frozenset(tags)
+    except TypeError as exc:
+        raise InvalidQueue(f"tags must be a set of patterns, not {shown(tags)}") from exc
 
 
 def _require(condition: object, message: str) -> None:
@@ -45,6 +48,14 @@ def _require(condition: object, message: str) -> None:
 
 def _is_number(value: Any, kind: Any, least: float, most: float) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool) and bool(least <= value <= most)
+
+
+def named(name: str) -> str:
+    """Return the name of a queue that somebody asks for. Raises `InvalidValue` for what is none."""
+    problem = unstorable(name) if isinstance(name, str) else "the name of a queue is a string"
+    if problem is not None:
+        raise InvalidValue(f"queue {shown(name)}: {problem}")
+    return name
 
 
 @frozen
@@ -81,26 +92,32 @@ class Queue:
 
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            raise InvalidQueue(f"a queue's name has 1 to 100 printable characters: {self.name!r}")
+            raise InvalidQueue(
+                f"a queue's name has 1 to 100 printable characters, unlike {shown(self.name)}"
+            )
         who = f"queue {self.name!r}"
         _require(unstorable(self.name) is None, f"{who}: a lone surrogate is no text")
         _require(
             self.concurrency is None or _is_number(self.concurrency, int, 1, 10_000),
-            f"{who}: concurrency must be 1 to 10,000 or None, not {self.concurrency!r}",
+            f"{who}: concurrency must be 1 to 10,000 or None, not {shown(self.concurrency)}",
         )
         _require(
-            isinstance(self.executor, str) and _NAME.fullmatch(self.executor),
-            f"{who}: executor must be the name of one that is installed, not {self.executor!r}",
+            isinstance(self.executor, str)
+            and _NAME.fullmatch(self.executor)
+            and unstorable(self.executor) is None,
+            f"{who}: executor must be the name of one that is installed, "
+            f"not {shown(self.executor)}",
         )
         _require(
             _is_number(self.polling_interval, int | float, 0.01, 3600),
-            f"{who}: polling_interval must be 0.01 to 3,600 seconds, not {self.polling_interval!r}",
+            f"{who}: polling_interval must be 0.01 to 3,600 seconds, "
+            f"not {shown(self.polling_interval)}",
         )
         for pattern in self.tags:
             check_pattern(pattern, self.name)
         _require(
             isinstance(self.eager_polling, bool),
-            f"{who}: eager_polling is a bool, not {self.eager_polling!r}",
+            f"{who}: eager_polling is a bool, not {shown(self.eager_polling)}",
         )
         self._check_rate_limit(who)
         self._check_resume_at(who)
@@ -114,11 +131,11 @@ class Queue:
         )
         _require(
             limit is None or _is_number(limit, int, 1, 1_000_000),
-            f"{who}: rate_limit must be 1 to 1,000,000 jobs, not {limit!r}",
+            f"{who}: rate_limit must be 1 to 1,000,000 jobs, not {shown(limit)}",
         )
         _require(
             window is None or _is_number(window, int | float, 0.01, 31 * 86_400),
-            f"{who}: rate_limit_window must be 0.01 seconds to 31 days, not {window!r}",
+            f"{who}: rate_limit_window must be 0.01 seconds to 31 days, not {shown(window)}",
         )
 
     def _check_resume_at(self, who: str) -> None:
@@ -138,7 +155,7 @@ class Queue:
     def _check_options(self, who: str) -> None:
         _require(
             isinstance(self.executor_options, Mapping),
-            f"{who}: executor_options must be a mapping, not {self.executor_options!r}",
+            f"{who}: executor_options must be a mapping, not {shown(self.executor_options)}",
         )
         try:
             encode(self.executor_options, f"{who}: executor_options")

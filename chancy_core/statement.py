@@ -25,7 +25,7 @@ def _identifier(_: Any, attribute: Any, value: str) -> None:
     if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
         raise InvalidValue(
             f"{attribute.name} must be 1 to 30 lower-case letters, digits and underscores, "
-            f"beginning with no digit: {value!r}"
+            f"beginning with no digit, unlike {value!r:.200}"
         )
 
 

@@ -8,8 +8,8 @@ import os
 import platform
 from collections.abc import Iterable
 
-from chancy_core.codec import unstorable
-from chancy_core.errors import InvalidQueue
+from chancy_core.codec import shown, unstorable
+from chancy_core.errors import InvalidQueue, InvalidValue
 
 #: The most characters that a pattern may have.
 MAX_PATTERN = 200
@@ -18,7 +18,10 @@ MAX_PATTERN = 200
 def check_pattern(pattern: str, queue: str) -> None:
     """Raise `InvalidQueue` if *pattern* cannot serve as a tag pattern of *queue*."""
     if not isinstance(pattern, str) or not 1 <= len(pattern) <= MAX_PATTERN:
-        raise InvalidQueue(f"queue {queue!r}: a tag pattern has 1 to {MAX_PATTERN} characters")
+        raise InvalidQueue(
+            f"queue {queue!r}: a tag pattern has 1 to {MAX_PATTERN} characters, "
+            f"unlike {shown(pattern)}"
+        )
     if pattern in {"*", ".*"}:
         return
     import re2
@@ -45,6 +48,19 @@ def matches(patterns: Iterable[str], tags: Iterable[str]) -> bool:
     import re2
 
     return any(re2.fullmatch(pattern, tag) for pattern in patterns for tag in tags)
+
+
+def check_tags(tags: Iterable[str], worker: str) -> frozenset[str]:
+    """Return the tags that somebody gives a worker. Raises `InvalidValue` for what is no text."""
+    who = f"worker {worker!r}"
+    if isinstance(tags, str) or not isinstance(tags, Iterable):
+        raise InvalidValue(f"{who}: tags must be a set, such as {{'has=gpu'}}, not {shown(tags)}")
+    given = list(tags)
+    for tag in given:
+        problem = unstorable(tag) if isinstance(tag, str) else "a tag is a string"
+        if problem is not None:
+            raise InvalidValue(f"{who}: the tag {shown(tag)}: {problem}")
+    return frozenset(given)
 
 
 def own_tags(worker_id: str) -> frozenset[str]:

@@ -7,6 +7,7 @@ from uuid import UUID
 import anyio
 
 from chancy_core import hint
+from chancy_core.assign import CALM
 from chancy_core.claim import Claimer
 from chancy_core.events import Events
 from chancy_core.hint import Hint
@@ -55,7 +56,9 @@ class Waker:
             self._claimer.feed(queues)
             if not queues:
                 soonest = LOOK_AROUND * random.uniform(0.8, 1.0)
-                with anyio.move_on_after(min(soonest, soonest if until is None else until)):
+                pause = min(soonest, soonest if until is None else until)
+                await anyio.sleep(min(CALM, pause))
+                with anyio.move_on_after(pause - CALM):
                     await self._due.wait()
 
     async def listen(self, listener: Listener) -> None:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Self
 import anyio
 
 from chancy_core import registry
-from chancy_core.errors import ChancyError
+from chancy_core.codec import shown, unstorable
+from chancy_core.errors import ChancyError, InvalidValue
 from chancy_core.job import QueuedJob
 from chancy_core.queue import Queue
-from chancy_core.tags import own_tags
+from chancy_core.tags import check_tags, own_tags
 
 if TYPE_CHECKING:
     from anyio.abc import TaskStatus
@@ -22,6 +23,19 @@ if TYPE_CHECKING:
     from chancy_core.assign import Lanes
 
 log = logging.getLogger("chancy.worker")
+
+
+def _check(name: str, grace_period: float) -> None:
+    problem = unstorable(name) if isinstance(name, str) else "it must be a string"
+    if problem is None and len(name) > 200:
+        problem = f"it has at most 200 characters, not {len(name):,}"
+    if problem is not None:
+        raise InvalidValue(f"a worker's name, {shown(name)}: {problem}")
+    number = isinstance(grace_period, int | float) and not isinstance(grace_period, bool)
+    if not number or not grace_period >= 0:
+        raise InvalidValue(
+            f"worker {name!r}: grace_period must be 0 or more seconds, not {shown(grace_period)}"
+        )
 
 
 class Worker:
@@ -36,6 +50,8 @@ class Worker:
     swallows cancellation cannot be ended: its job is given back, and named until it ends.
 
     `events` tells what happens here and what other processes have said.
+
+    Raises `InvalidValue` for a name or tags that cannot be stored.
     """
 
     def __init__(
@@ -49,7 +65,8 @@ class Worker:
         from chancy_core.events import Events  # not for those who only push
 
         self.name = name or f"{os.uname().nodename}-{os.getpid()}"
-        self.tags = own_tags(self.name) | frozenset(tags)
+        _check(self.name, grace_period)
+        self.tags = own_tags(self.name) | check_tags(tags, self.name)
         self.grace_period = grace_period
         self.chancy = chancy
         self.events = Events()

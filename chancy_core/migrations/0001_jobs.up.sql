@@ -102,11 +102,11 @@ CREATE TABLE {history} (
     state        text NOT NULL
         CHECK (state IN ('succeeded', 'failed', 'cancelled', 'quarantined', 'lost')),
     priority     smallint NOT NULL,
-    max_attempts smallint NOT NULL,
+    max_attempts smallint NOT NULL CHECK (max_attempts > 0),
     attempts     integer NOT NULL,
     claims       integer NOT NULL,
     crashes      integer NOT NULL,
-    unique_key   text,
+    unique_key   text CHECK (octet_length(unique_key) BETWEEN 1 AND 512),
     at_most_once boolean NOT NULL,
     exclusive    boolean NOT NULL,
     keep_result  boolean NOT NULL,
@@ -118,7 +118,12 @@ CREATE TABLE {history} (
     finished_at  timestamptz NOT NULL,
     result       jsonb,
     errors       jsonb,
-    PRIMARY KEY (id, finished_at)
+    PRIMARY KEY (id, finished_at),
+    -- As of live jobs: what is here can be read, and brought back.
+    CHECK (created_at BETWEEN '0001-12-31Z' AND '9999-01-02Z'),
+    CHECK (scheduled_at BETWEEN '0001-12-31Z' AND '9999-01-02Z'),
+    CHECK (started_at BETWEEN '0001-12-31Z' AND '9999-01-02Z'),
+    CHECK (finished_at BETWEEN '0001-12-31Z' AND '9999-01-02Z')
 ) PARTITION BY RANGE (finished_at);
 
 -- Make the history's partitions, one for each UTC day, from yesterday on; answers how many it made.

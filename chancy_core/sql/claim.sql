@@ -38,7 +38,7 @@ WITH want AS MATERIALIZED (
 )
 UPDATE {jobs}
    SET state = 'running', worker = %(worker)s, lease_id = gen_random_uuid(),
-       claims = claims + 1,
+       claims = least(claims + 1, 1000000000),  -- what the table allows
        started_at = greatest({now}(), created_at)  -- this transaction may have begun before the push
  WHERE id = ANY(ARRAY(SELECT id FROM due))
 RETURNING id, queue, func, args::text, meta::text, limits::text, state, priority, max_attempts,

@@ -22,7 +22,7 @@ INSERT INTO {history} (id, queue, func, args, meta, limits, state, priority, max
 SELECT id, queue, func, args, last_meta, limits, final, priority, max_attempts,
        attempts + counted, claims, crashes, unique_key, at_most_once, exclusive,
        keep_result, worker, lease_id, created_at, scheduled_at, started_at,
-       greatest({now}(), started_at), result::jsonb,
+       least(greatest({now}(), started_at), {now}() + interval '1 day'), result::jsonb,
        CASE WHEN error IS NULL THEN errors ELSE coalesce(errors, '[]') || error::jsonb END
   FROM gone
 RETURNING id

@@ -26,7 +26,7 @@ WITH held AS MATERIALIZED (
            CASE WHEN %(begun)s AND at_most_once THEN 'lost' ELSE 'cancelled' END,
            priority, max_attempts, attempts, claims, crashes, unique_key, at_most_once, exclusive,
            keep_result, worker, lease_id, created_at, scheduled_at, started_at,
-           greatest({now}(), started_at), errors
+           least(greatest({now}(), started_at), {now}() + interval '1 day'), errors
       FROM gone
     RETURNING id, queue, state
 )

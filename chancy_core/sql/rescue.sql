@@ -30,7 +30,7 @@ WITH orphan AS MATERIALIZED (
                 ELSE 'quarantined' END,
            priority, max_attempts, attempts, claims, crashes + 1, unique_key, at_most_once,
            exclusive, keep_result, worker, lease_id, created_at, scheduled_at, started_at,
-           greatest({now}(), started_at), errors
+           least(greatest({now}(), started_at), {now}() + interval '1 day'), errors
       FROM gone
     RETURNING id, queue, state
 )

@@ -12,14 +12,15 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from chancy_core import codec, hint
-from chancy_core.errors import JobNotFound, LeaseLost, QueueNotFound
+from chancy_core.errors import InvalidQueue, JobNotFound, LeaseLost, QueueNotFound
 from chancy_core.filter import Answer, JobFilter, Page
 from chancy_core.hint import Hint
 from chancy_core.identity import new_id
 from chancy_core.job import Job, QueuedJob, Reference, State
-from chancy_core.queue import Queue
+from chancy_core.queue import Queue, named
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
+from chancy_core.store.rows import Queues
 
 T = TypeVar("T")
 Request = Generator[Statement[Any] | Hint, Any, T]
@@ -256,30 +257,32 @@ def declare(names: Names, queue: Queue, *, upsert: bool) -> Request[Queue]:
 
 
 def get_queue(names: Names, name: str) -> Request[Queue]:
-    """Find a queue."""
-    found: list[Queue] = yield statements.queues(names, [name])
-    if not found:
+    """Find a queue. Raises `InvalidQueue` if somebody has written nonsense into its row."""
+    found: Queues = yield statements.all_queues(names, [named(name)])
+    if name in found.unsound:
+        raise InvalidQueue(found.unsound[name])
+    if not found.sound:
         raise _no_queue(name)
-    return found[0]
+    return found.sound[0]
 
 
 def pause_queue(names: Names, name: str, resume_at: datetime | timedelta | None) -> Request[None]:
     """Pause a queue."""
-    if not (yield statements.pause_queue(names, name, resume_at)):
+    if not (yield statements.pause_queue(names, named(name), resume_at)):
         raise _no_queue(name)
     yield Hint(hint.PAUSED, name)
 
 
 def resume_queue(names: Names, name: str) -> Request[None]:
     """Make a queue active."""
-    if not (yield statements.resume_queue(names, name)):
+    if not (yield statements.resume_queue(names, named(name))):
         raise _no_queue(name)
     yield Hint(hint.RESUMED, name)
 
 
 def delete_queue(names: Names, name: str, *, purge_jobs: bool) -> Request[int]:
     """Delete a queue."""
-    purged: int | None = yield statements.delete_queue(names, name, purge=purge_jobs)
+    purged: int | None = yield statements.delete_queue(names, named(name), purge=purge_jobs)
     if purged is None:
         raise _no_queue(name)
     yield Hint(hint.DELETED, name)

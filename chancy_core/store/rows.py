@@ -38,7 +38,7 @@ _NONSENSE = (ValueError, TypeError, KeyError, AttributeError)
 
 def failures(text: str | None) -> tuple[Failure, ...]:
     """Read the `errors` of a row."""
-    return tuple(Failure(**entry) for entry in json.loads(text)) if text else ()
+    return tuple(Failure(**entry) for entry in codec.decode(text)) if text else ()
 
 
 def failure_text(failure: Failure | None) -> str | None:
@@ -50,7 +50,7 @@ def limits(text: str | None) -> tuple[Limit, ...]:
     """Read the `limits` of a row."""
     if not text:
         return ()
-    return tuple(Limit(LimitKind(kind), value) for kind, value in json.loads(text).items())
+    return tuple(Limit(LimitKind(kind), value) for kind, value in codec.decode(text).items())
 
 
 def limits_text(given: Iterable[Limit]) -> str | None:
@@ -134,19 +134,23 @@ def _found(row: Row) -> QueuedJob:
 
 def queue(row: Row) -> Queue:
     """Read the row of a queue. Raises `InvalidQueue` when its settings make no sense."""
-    return Queue(
-        row[0],
-        concurrency=row[1],
-        tags=frozenset(row[2]),
-        executor=row[3],
-        executor_options=json.loads(row[4]),
-        polling_interval=row[5],
-        state=row[6],
-        resume_at=row[7],
-        rate_limit=row[8],
-        rate_limit_window=row[9],
-        eager_polling=row[10],
-    )
+    try:
+        return Queue(
+            row[0],
+            concurrency=row[1],
+            tags=row[2],
+            executor=row[3],
+            executor_options=codec.decode(row[4]),
+            polling_interval=row[5],
+            state=row[6],
+            resume_at=row[7],
+            rate_limit=row[8],
+            rate_limit_window=row[9],
+            eager_polling=row[10],
+        )
+    except _NONSENSE as exc:
+        who, said = f"queue {row[0]!r}: ", codec.said(exc)
+        raise InvalidQueue(said if said.startswith(who) else f"{who}its row: {said}") from exc
 
 
 @frozen
@@ -198,6 +202,11 @@ class WorkerInfo:
 def workers(rows: Sequence[Row]) -> list[WorkerInfo]:
     """Read rows of workers."""
     return [
-        WorkerInfo(row[0], row[1], row[2], row[3], frozenset(row[4]), row[5], row[6], row[7])
+        WorkerInfo(row[0], row[1], row[2], row[3], _tags(row[4]), row[5], row[6], row[7])
         for row in rows
     ]
+
+
+def _tags(stored: Iterable[Any]) -> frozenset[str]:
+    """Read tags: in a row that somebody wrote by hand they may be anything."""
+    return frozenset(map(str, stored))

@@ -37,7 +37,7 @@ JOBS = st.builds(
     scheduled_at=st.none()
     | st.datetimes(datetime(2, 1, 2), datetime(9998, 12, 30), timezones=ZONES),  # noqa: DTZ001
     limits=st.lists(
-        st.builds(Limit, st.sampled_from(LimitKind), st.integers(1) | st.floats(0.001, 1e9)),
+        st.builds(Limit, st.sampled_from(LimitKind), st.integers(1, 10**9) | st.floats(0.001, 1e9)),
         max_size=3,
     ),
     unique_key=st.none() | NAMES,

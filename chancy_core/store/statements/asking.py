@@ -1,5 +1,6 @@
 """What applications ask about jobs."""
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -23,9 +24,13 @@ def ids_of(found: Sequence[Row]) -> set[UUID]:
 
 
 def made_at(ids: Iterable[UUID]) -> datetime:
-    """Return when the oldest of these UUIDv7s was made (RFC 9562: 48 bits of Unix milliseconds)."""
-    oldest = min((id_.int >> 80 for id_ in ids), default=0)
-    return datetime.fromtimestamp(min(oldest / 1000, 32_000_000_000), UTC) - CLOCK_SLACK
+    """Return when the oldest of these UUIDv7s was made (RFC 9562: 48 bits of Unix milliseconds).
+
+    One of the future, which somebody has written by hand, tells no time.
+    """
+    oldest = min((id_.int >> 80 for id_ in ids), default=0) / 1000
+    latest = time.time() + CLOCK_SLACK.total_seconds()
+    return datetime.fromtimestamp(oldest if oldest <= latest else 0, UTC) - CLOCK_SLACK
 
 
 def push(names: Names, jobs: Mapping[UUID, Job]) -> Statement[set[UUID]]:

@@ -33,9 +33,9 @@ def queues(names: Names, which: Sequence[str] | None = None) -> Statement[list[Q
     return Statement.of("queues", names, {"names": which}, rows.queues)
 
 
-def all_queues(names: Names) -> Statement[rows.Queues]:
-    """Answer all queues, sound and unsound, as workers need them."""
-    return Statement.of("queues", names, {"names": None}, rows.Queues.read)
+def all_queues(names: Names, which: Sequence[str] | None = None) -> Statement[rows.Queues]:
+    """Answer all queues, or those that are named: sound and unsound."""
+    return Statement.of("queues", names, {"names": which}, rows.Queues.read)
 
 
 def pause_queue(
