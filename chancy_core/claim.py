@@ -40,9 +40,10 @@ class Claimer:
     def __init__(
         self, store: Store, settler: Settler, heartbeat: Heartbeat, *, tags: Iterable[str]
     ) -> None:
-        self.lanes = Lanes(store, tags=tags, settled=self._settled, wake=self.wake)
+        self.lanes = Lanes(store, tags=tags, settled=settler.put, wake=self.wake)
         self._store = store
         self._settler = settler
+        settler.let_go = self._let_go
         self._heartbeat = heartbeat
         self._known_as = heartbeat.incarnation
         self._work = anyio.Event()
@@ -69,9 +70,8 @@ class Claimer:
         """Look for jobs that went back, to be tried again: here or elsewhere."""
         self.feed(s.job.queue for s in settled if s.verdict.state is State.PENDING)
 
-    def _settled(self, settlement: Settlement) -> None:
-        self._settler.put(settlement)
-        if settlement.job.crashes:  # the next suspect may come
+    def _let_go(self, settled: Iterable[Settlement]) -> None:
+        if any(s.job.crashes for s in settled):  # the next suspect may come
             self.feed(self.lanes.current)
 
     async def claim(self, stopping: anyio.Event) -> None:
@@ -187,7 +187,9 @@ class Claimer:
         return claims
 
     def _has_suspect(self) -> bool:
-        return any(claimed.job.crashes for lane in self.lanes for claimed in lane.held)
+        """Whether a suspect would be charged if this worker died now."""
+        held = any(claimed.job.crashes for lane in self.lanes for claimed in lane.held)
+        return held or any(settlement.job.crashes for settlement in self._settler.unwritten)
 
     # -- looking after what is held ----------------------------------------------------------------
 
