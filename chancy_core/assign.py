@@ -38,7 +38,7 @@ class Lanes:
         events: Events,
     ) -> None:
         self.current: dict[str, Lane] = {}
-        self._leaving: set[Lane] = set()
+        self._leaving: dict[Lane, None] = {}
         self._store = store
         self._tags = frozenset(tags)
         self._settled = settled
@@ -96,12 +96,12 @@ class Lanes:
             self._events.emit("worker.queue.changed", queue.name, queue)
             return
         self._retire(queue.name)
-        self._open(queue, tasks, before=lane)
+        self._open(queue, tasks)
 
     def _retire(self, name: str) -> None:
         lane = self.current.pop(name)
         if lane.opened:
-            self._leaving.add(lane)
+            self._leaving[lane] = None
         lane.retire()
 
     def _skip(self, name: str, problem: str) -> None:
@@ -110,20 +110,22 @@ class Lanes:
             self._events.emit("worker.queue.skipped", name, problem)
         self._skipped[name] = problem
 
-    def _open(self, queue: Queue, tasks: TaskGroup, before: Lane | None = None) -> None:
+    def _open(self, queue: Queue, tasks: TaskGroup) -> None:
         try:
             executor = open_executor(queue)
         except ChancyError as exc:
             self._skip(queue.name, str(exc))
             return
         self._skipped.pop(queue.name, None)
+        # Its jobs may be running still: those of the executor that it had, or from before it went.
+        namesakes = [lane for lane in self._leaving if lane.queue.name == queue.name]
         lane = Lane(
             queue,
             executor,
             settled=self._settled,
             wake=self._wake,
             events=self._events,
-            before=before,
+            before=namesakes[-1] if namesakes else None,
         )
         self.current[queue.name] = lane
         tasks.start_soon(self._serve, lane, name=f"queue {queue.name}")
@@ -140,6 +142,6 @@ class Lanes:
             if self.current.get(lane.queue.name) is lane:
                 del self.current[lane.queue.name]
         finally:
-            self._leaving.discard(lane)
+            self._leaving.pop(lane, None)
             if lane.opened:
                 self._events.emit("worker.queue.stopped", lane.queue.name, lane.queue)

@@ -49,10 +49,11 @@ class Claimer:
         tags: Iterable[str],
         events: Events,
     ) -> None:
-        self.lanes = Lanes(store, tags=tags, settled=self._settled, wake=self.wake, events=events)
+        self.lanes = Lanes(store, tags=tags, settled=settler.put, wake=self.wake, events=events)
         self._events = events
         self._store = store
         self._settler = settler
+        settler.let_go = self._let_go
         self._heartbeat = heartbeat
         self._known_as = heartbeat.incarnation
         self._work = anyio.Event()
@@ -84,9 +85,8 @@ class Claimer:
         """Look for jobs that went back, to be tried again: here or elsewhere."""
         self.feed(s.job.queue for s in settled if s.verdict.state is State.PENDING)
 
-    def _settled(self, settlement: Settlement) -> None:
-        self._settler.put(settlement)
-        if settlement.job.crashes:  # the next suspect may come
+    def _let_go(self, settled: Iterable[Settlement]) -> None:
+        if any(s.job.crashes for s in settled):  # the next suspect may come
             self.feed(self.lanes.current)
 
     async def claim(self, stopping: anyio.Event) -> None:
@@ -212,7 +212,9 @@ class Claimer:
         return claims
 
     def _has_suspect(self) -> bool:
-        return any(claimed.job.crashes for lane in self.lanes for claimed in lane.held)
+        """Whether a suspect would be charged if this worker died now."""
+        held = any(claimed.job.crashes for lane in self.lanes for claimed in lane.held)
+        return held or any(settlement.job.crashes for settlement in self._settler.unwritten)
 
     # -- looking after what is held ----------------------------------------------------------------
 

@@ -28,6 +28,8 @@ class Settler:
         self._store = store
         #: Called with what has just been written, and counted.
         self.written: Callable[[Sequence[Settlement]], None] = lambda _: None
+        #: Called with what is not unwritten any more, whether it counted or came too late.
+        self.let_go: Callable[[Sequence[Settlement]], None] = lambda _: None
         #: Called with jobs that somebody waits for, once they have ended.
         self.ended: Callable[[UUID], None] = lambda _: None
         self._ended: dict[UUID, None] = {}
@@ -73,7 +75,8 @@ class Settler:
             count = min(BATCH, len(self._waiting))
             self._writing = [self._waiting.popleft() for _ in range(count)]
             await self._write(self._writing)
-            self._writing = []
+            gone, self._writing = self._writing, []
+            self.let_go(gone)
 
     async def flush(self) -> None:
         """Return when all that was handed over has been written."""

@@ -1,7 +1,6 @@
 """Queues are changed, paused and deleted while workers run them."""
 
 from collections.abc import Callable
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Any, Self
 
@@ -161,26 +160,6 @@ async def test_another_executor_takes_the_idle_slots_while_the_rest_drains(
     assert Loud.made == [{"volume": 1}, {"volume": 2}, {"volume": 2}]
 
 
-@pytest.mark.slow
-async def test_four_workers_follow_with_a_thousand_jobs_running(chancy, dsn, stage):
-    queue = Queue("q", executor="async", concurrency=250)
-    await chancy.declare(queue, upsert=True)
-    references = await push(chancy, dsn, 1010)
-    async with AsyncExitStack() as workers:
-        for n in range(4):
-            await workers.enter_async_context(Worker(chancy, name=f"w{n}", grace_period=1))
-        await until(lambda: stage.now == 1000, 20)
-        await chancy.declare(queue.options(concurrency=252), upsert=True)
-        await until(lambda: stage.now == 1008)
-        await ask(chancy, requests.pause_queue(chancy.names, "q", None))
-        stage.go.set()
-        await until(lambda: len(stage.ended) == 1008, 20)
-        await ask(chancy, requests.resume_queue(chancy.names, "q"))
-        await until(lambda: len(stage.ended) == 1010)
-        jobs = await chancy.wait_for_jobs(references, timeout=20)
-    assert {(job.state, job.claims) for job in jobs} == {(State.SUCCEEDED, 1)}
-
-
 async def test_default_is_there_once_a_worker_has_started(chancy):
     names = [queue.name for queue in await chancy.get_all_queues()]
     assert names == ["q"]
@@ -188,3 +167,21 @@ async def test_default_is_there_once_a_worker_has_started(chancy):
         pass
     names = [queue.name for queue in await chancy.get_all_queues()]
     assert names == ["default", "q"]
+
+
+async def test_a_queue_that_comes_back_counts_what_still_runs(chancy, dsn, stage):
+    queue = Queue("q", executor="async", concurrency=4)
+    async with Worker(chancy, grace_period=0.1):
+        references = await push(chancy, dsn, 4)
+        await stage.until_begun(4)
+        await chancy.declare(queue.options(tags={"nobody"}), upsert=True)
+        await chancy.declare(Queue("seen", executor="async"))  # after the change before
+        await anyio.sleep(0.2)
+        references += await push(chancy, dsn, 4)
+        await chancy.declare(queue.options(concurrency=6), upsert=True)
+        await stage.until_begun(6)
+        await anyio.sleep(0.1)
+        assert stage.now == 6
+        stage.go.set()
+        jobs = await chancy.wait_for_jobs(references, timeout=10)
+    assert {(job.state, job.claims) for job in jobs} == {(State.SUCCEEDED, 1)}

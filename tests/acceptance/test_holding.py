@@ -8,6 +8,7 @@ import pytest
 from chancy import Queue, State, Worker
 from chancy_core import claim, heartbeat
 from chancy_core.store import requests
+from chancy_core.store.store import Store
 from tests.stage import connect, push
 
 pytestmark = pytest.mark.anyio
@@ -80,6 +81,30 @@ async def test_a_worker_holds_one_suspect_at_a_time(chancy, dsn, stage):
         stage.go.set()
         with anyio.fail_after(5):
             while len(stage.ended) < 6:
+                await stage.changed.wait()
+
+
+async def test_a_suspect_is_held_until_its_outcome_is_written(chancy, dsn, stage, monkeypatch):
+    settle, asked, go = Store.settle, anyio.Event(), anyio.Event()
+
+    async def settle_late(*args, **kwargs):
+        asked.set()
+        await go.wait()
+        return await settle(*args, **kwargs)
+
+    monkeypatch.setattr(Store, "settle", settle_late)
+    await push(chancy, dsn, 2)
+    async with await connect(dsn) as conn:
+        await conn.execute("UPDATE chancy_jobs SET crashes = 1")
+    stage.go.set()
+    async with Worker(chancy):
+        with anyio.fail_after(5):
+            await asked.wait()
+        await anyio.sleep(0.2)
+        assert stage.begun == [0]  # the next may kill the worker, and the first not be charged
+        go.set()
+        with anyio.fail_after(2):
+            while stage.ended != [0, 1]:
                 await stage.changed.wait()
 
 
