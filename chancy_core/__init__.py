@@ -13,8 +13,8 @@ its own rooms, never from above; `lint-imports` holds everyone to it.
                      what a job is
 1  contracts         `executor` `statement` `function` `registry` `perform`: with floor 0,
                      all that the author of a plugin or an executor imports
-0  values            `errors` `job` `options` `limit` `state` `queue` `filter` `hint`
-                     `outcome` `tags` `codec` `converter`: no I/O
+0  values            `errors` `job` `reference` `options` `limit` `state` `queue` `filter`
+                     `hint` `outcome` `tags` `codec` `converter`: no I/O
 
 The packages `chancy_plugins` and `chancy_executors` stand beside the house and
 enter it by the same door as anybody's: entry points, and floors 0 and 1.
