@@ -108,6 +108,7 @@ async def _drain(worker: "Worker", claimer: Claimer) -> None:
             with anyio.move_on_after(worker.grace_period):
                 await worker.hurry.wait()
             for lane in claimer.lanes:
+                worker.drained &= not lane.running
                 lane.cancel()
 
         race.start_soon(hurry)

@@ -29,7 +29,8 @@ class Worker:
 
     When it stops (`stop`, SIGTERM or SIGINT, the end of the block, or when `start` is cancelled),
     it claims nothing more, lets its jobs end for *grace_period* seconds, cancels and gives back
-    the rest, and writes all outcomes. Stopping it again skips the grace period.
+    the rest, and writes all outcomes. Stopping it again skips the grace period. With
+    `signals=False` no signal is listened to: for programs that have a use of their own for them.
     """
 
     def __init__(
@@ -39,13 +40,19 @@ class Worker:
         tags: Iterable[str] = (),
         name: str | None = None,
         grace_period: float = 30.0,
+        signals: bool = True,
     ) -> None:
         self.name = name or f"{socket.gethostname()}-{os.getpid()}"
         self.tags = own_tags(self.name) | frozenset(tags)
         self.grace_period = grace_period
+        self.signals = signals
         self.chancy = chancy
         self.stopping = anyio.Event()
         self.hurry = anyio.Event()
+        #: Set once it has stopped, and all is written.
+        self.stopped = anyio.Event()
+        #: Whether no job was cancelled because the grace period was over, or skipped.
+        self.drained = True
 
     async def start(self) -> None:
         """Work until stopped. Must be called inside `async with chancy`.
@@ -88,14 +95,31 @@ class Worker:
         await self.chancy.check()
         registry.import_jobs(self.chancy.jobs)
 
-    def stop(self) -> None:
-        """Begin to stop; called again, skip what is left of the grace period."""
+    def stop(self, *, grace_period: float | None = None) -> None:
+        """Begin to stop; called again, skip what is left of the grace period.
+
+        *grace_period*, in seconds, takes the place of the worker's own.
+        """
         if self.stopping.is_set():
             self.hurry.set()
+        elif grace_period is not None:
+            self.grace_period = grace_period
         self.stopping.set()
 
+    async def wait_for_shutdown(self) -> bool:
+        """Return once this worker, which works behind a block, has stopped and written all.
+
+        Answers whether its jobs ended by themselves: False if some had to be cancelled. SIGTERM
+        and SIGINT stop it meanwhile, unless it was made with `signals=False`.
+        """
+        async with anyio.create_task_group() as around:
+            around.start_soon(self._obey_signals)
+            await self.stopped.wait()
+            around.cancel_scope.cancel()
+        return self.drained
+
     async def _obey_signals(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
+        if not self.signals or threading.current_thread() is not threading.main_thread():
             return  # Python delivers signals to the main thread alone
         with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
             async for number in received:
@@ -116,4 +140,7 @@ class Worker:
     async def _work(self, *, task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED) -> None:
         from chancy_core.life import live  # loads the database driver
 
-        await live(self, task_status=task_status)
+        try:
+            await live(self, task_status=task_status)
+        finally:
+            self.stopped.set()

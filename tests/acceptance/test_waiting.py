@@ -134,9 +134,9 @@ async def test_a_live_state_can_be_waited_for_too(chancy: Chancy, dsn: str, stag
 async def test_states_that_do_not_exist_are_refused(chancy: Chancy, dsn: str):
     (reference,) = await push(chancy, dsn, 1)
     with pytest.raises(InvalidValue, match=r"'retrying' is not a valid State; there are scheduled"):
-        await chancy.wait_for_job(reference, states=["retrying"])
+        await chancy.wait_for_job(reference, timeout=0.1, states=["retrying"])
     with pytest.raises(InvalidValue, match=r"a collection, such as \['running'\]"):
-        await chancy.wait_for_job(reference, states="running")
+        await chancy.wait_for_job(reference, timeout=0.1, states="running")
 
 
 async def test_who_is_told_nothing_finds_out_by_looking(chancy: Chancy, dsn: str):
