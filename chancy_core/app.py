@@ -46,7 +46,8 @@ class Chancy(Calls, Within, Twins, Schema):
 
     *dsn* is a URL, a libpq connection string or one entry of Django's `DATABASES`; without one,
     `CHANCY_DSN` and then `DATABASE_URL` are used, and with neither an embedded server is started
-    or joined. *jobs* names the modules that register jobs; `CHANCY_JOBS` adds to them.
+    or joined. *jobs* names the modules that register jobs; `CHANCY_JOBS` adds to them. One of
+    them in which nothing is decorated with `@job` offers its own public functions.
     *listen_dsn* is for notifications where *dsn* leads to a pooler that cannot carry them.
 
     Each coroutine has a twin for threads (`sync_push`) that needs no `async with`, and what belongs

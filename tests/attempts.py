@@ -19,10 +19,12 @@ from tests import jobs
 
 
 @asynccontextmanager
-async def opened(name: str, backend: str, source: str = jobs.__name__) -> AsyncIterator[Executor]:
+async def opened(
+    name: str, backend: str, source: str = jobs.__name__, **options: Any
+) -> AsyncIterator[Executor]:
     made = discovery.load("chancy.executors", name)
     host = ExecutorHost([(source, None)], backend)
-    async with made(made.Options(), 8, host) as executor:
+    async with made(made.Options(**options), 8, host) as executor:
         yield executor
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 import anyio
 from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
+from attrs import field, frozen, validators
 
 from chancy_core import perform
 from chancy_core.errors import ChildDied, UnknownFunction
@@ -18,6 +19,16 @@ from chancy_core.executor import Call, Capability, Executor, ExecutorHost
 
 #: Seconds that an idle child may take to leave when its executor closes.
 _LEAVE = 5.0
+
+
+@frozen
+class ProcessOptions:
+    """What a queue can set of the children that run its jobs."""
+
+    #: After so many jobs a child leaves, with all the memory that it has gathered; None: never.
+    max_jobs_per_child: int | None = field(
+        default=None, validator=validators.optional(validators.gt(0))
+    )
 
 
 class ProcessExecutor(Executor):
@@ -28,8 +39,10 @@ class ProcessExecutor(Executor):
     that dies costs the job that it ran, and no other. Arguments and results cross as JSON.
 
     A memory limit bounds what an attempt takes beyond what its child had before, in address space.
+    Where `DJANGO_SETTINGS_MODULE` is set, children set Django up before they load any job.
     """
 
+    Options = ProcessOptions
     capabilities = (
         Capability.SYNC | Capability.ASYNC | Capability.HARD_KILL | Capability.MEMORY_LIMIT
     )
@@ -59,7 +72,12 @@ class ProcessExecutor(Executor):
         except BaseException:
             await child.kill()
             raise
-        self._idle.append(child)
+        child.jobs += 1
+        if child.jobs == self.options.max_jobs_per_child:
+            with anyio.CancelScope(shield=True):
+                await child.leave()
+        else:
+            self._idle.append(child)
         return perform.reply(call, answer)
 
     async def _child(self) -> "Child":
@@ -78,6 +96,8 @@ class Child:
     def __init__(self, process: Process) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
+        #: How many it has run.
+        self.jobs = 0
         self._process = process
         self._to = process.stdin
         self._from = BufferedByteReceiveStream(process.stdout)

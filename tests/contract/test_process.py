@@ -6,8 +6,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from chancy import Limit
-from chancy_core.errors import ChildDied
+from chancy import Limit, Queue
+from chancy_core.errors import ChildDied, InvalidValue
+from chancy_core.installed import find_executor
 from chancy_core.outcome import Kind, Outcome
 from chancy_executors.process import Child
 from tests.attempts import attempt, fifo, is_gone, opened, read
@@ -86,6 +87,39 @@ async def test_a_child_is_used_again(anyio_backend: str) -> None:
     async with opened("process", anyio_backend) as executor:
         pids = {(await attempt("pid").run(executor)).result for _ in range(3)}
         assert len(pids) == 1
+
+
+async def test_a_child_leaves_after_as_many_jobs_as_it_may_run(anyio_backend: str) -> None:
+    async with opened("process", anyio_backend, max_jobs_per_child=2) as executor:
+        pids = [int((await attempt("pid").run(executor)).result or 0) for _ in range(5)]
+        assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [2, 2, 1]
+        assert [is_gone(pid) for pid in dict.fromkeys(pids)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"max_jobs_per_child": 0}, "'max_jobs_per_child' must be > 0: 0"),
+        ({"max_jobs_per_child": "x"}, "expected int.*executor_options.max_jobs_per_child"),
+        ({"max_jobs_per_worker": 1}, "extra fields found .max_jobs_per_worker.*executor_options"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(wrong: dict[str, object], said: str) -> None:
+    with pytest.raises(InvalidValue, match=said):
+        find_executor(Queue("q", executor_options=wrong))
+
+
+@pytest.mark.parametrize("settings", ["acme.settings", ""])
+async def test_django_is_set_up_before_jobs_are_loaded(
+    anyio_backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str
+) -> None:
+    (tmp_path / "django.py").write_text("ready = []\ndef setup(): ready.append(1)")
+    (tmp_path / "acme_models.py").write_text("import django\ndjango.ready[0]\nimport tests.jobs")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", settings)
+    async with opened("process", anyio_backend, source="acme_models") as executor:
+        outcome = await attempt("pid").run(executor)
+    assert outcome.kind is (Kind.SUCCESS if settings else Kind.UNKNOWN_FUNCTION)
 
 
 async def test_a_child_is_not_used_after_its_job_was_killed(
