@@ -273,10 +273,10 @@ class Calls(Asking):
         return await self.ask(requests.cancel(self.names, identities(which)))
 
     async def retry_jobs(self, which: Which) -> "list[Answer]":
-        """Bring finished jobs back into their queues, by reference or by filter.
+        """Run jobs once more, by reference or by filter: those that are finished or wait for later.
 
-        Their counters begin at zero, their errors are kept. Answers for each: one that is live, or
-        whose unique key a live job holds, is skipped.
+        Their counters begin at zero, their errors are kept. Answers for each: one that is due or
+        runs, or whose unique key a live job holds, is skipped.
         """
         from chancy_core.store import requests
 

@@ -215,7 +215,7 @@ class Twins(abc.ABC):
 
     @twin
     def sync_retry_jobs(self, which: Which) -> "list[Answer]":
-        """Bring finished jobs back into their queues; one answer for each."""
+        """Run jobs once more that are finished or wait for later; one answer for each."""
         from chancy_core.store import requests
 
         return self._ask_sync(requests.retry(self.names, identities(which)))

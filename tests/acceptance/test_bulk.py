@@ -5,7 +5,7 @@ from uuid import uuid4
 
 import pytest
 
-from chancy import Queue, State
+from chancy import Queue, State, Worker
 from chancy_core.errors import InvalidValue, QueueNotFound
 from chancy_core.filter import JobFilter
 from tests.stage import connect, play, push
@@ -54,6 +54,26 @@ async def test_retrying_answers_for_each(chancy, dsn):
     ]
     back = await chancy.get_job(plain)
     assert (back.state, back.attempts, back.claims, back.finished_at) == ("pending", 0, 0, None)
+
+
+async def test_retrying_brings_forward_what_waits_for_later(chancy, dsn, stage):
+    stage.go.set()
+    later = datetime.now(UTC) + timedelta(hours=1)
+    (reference,) = await push(chancy, dsn, 1, scheduled_at=later, max_attempts=3, unique_key="k")
+    async with await connect(dsn) as conn:
+        await conn.execute("UPDATE chancy_jobs SET attempts = 2, claims = 4, crashes = 1")
+    (earlier,) = await push(chancy, dsn, 1)
+    (answer,) = await chancy.retry_jobs([reference])
+    assert (answer.done, answer.what) == (True, "pending")
+    job = await chancy.get_job(reference)
+    assert (job.state, job.attempts, job.claims, job.crashes) == (State.PENDING, 0, 4, 0)
+    assert job.scheduled_at < later
+    async with await connect(dsn) as conn:
+        line = await (await conn.execute("SELECT id FROM chancy_jobs ORDER BY seq")).fetchall()
+    assert line == [(earlier.id,), (reference.id,)]
+    async with Worker(chancy):
+        done = await chancy.wait_for_jobs([earlier, reference], timeout=10)
+    assert [(job.state, job.attempts) for job in done] == [(State.SUCCEEDED, 1)] * 2
 
 
 async def test_purging_by_filter(chancy, dsn):

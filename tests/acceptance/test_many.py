@@ -9,11 +9,11 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from chancy import Chancy, Job, Reference, State, job
+from chancy import Chancy, Job, Queue, Reference, State, job
 from chancy_core.errors import InvalidJob, InvalidValue, JobNotFound
 from chancy_core.filter import JobFilter
 from tests.postgres.stores import ended
-from tests.stage import play, push
+from tests.stage import connect, play, push
 from tests.told import claimed, listening
 
 pytestmark = pytest.mark.anyio
@@ -183,3 +183,9 @@ async def test_workers_are_listed(chancy: Chancy, dsn: str):
     await claimed(chancy)
     (worker,) = await chancy.get_all_workers()
     assert (worker.name, worker.alive) == ("w", True)
+    assert worker.matches(Queue("q"))
+    assert not worker.matches(Queue("q", tags={"has=gpu"}))
+    async with await connect(dsn) as conn:
+        await conn.execute("UPDATE chancy_workers SET expires_at = now() - interval '1 second'")
+    (worker,) = await chancy.get_all_workers()
+    assert not worker.alive

@@ -104,7 +104,7 @@ def cancel(names: Names, ids: Sequence[UUID]) -> Statement[dict[UUID, str]]:
 
 
 def retry(names: Names, ids: Sequence[UUID]) -> Statement[dict[UUID, str]]:
-    """Bring finished jobs back; answers the queues of those that could be."""
+    """Bring finished jobs back and those for later forward; answers the queues of those moved."""
     params = {"ids": list(ids), "since": made_at(ids)}
     return Statement.of("retry", names, params, lambda found: {row[0]: row[1] for row in found})
 
