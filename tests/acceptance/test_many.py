@@ -1,6 +1,7 @@
 """Many jobs at once: pushed batch by batch, cancelled, purged; and how each may be named."""
 
 import gc
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -79,6 +80,39 @@ async def test_wrong_calls_are_refused_at_once(chancy: Chancy):
         chancy.push_many(some(1)[0])
     with pytest.raises(InvalidValue, match="batch_size must be"):
         chancy.push_many([], batch_size=0)
+
+
+async def test_producers_with_the_same_keys_never_wait_crosswise(chancy: Chancy, dsn: str):
+    """Each waits for the rows of the other that it meets first: in one order, whatever it gives."""
+    count = 400
+    forth = [made.options(unique_key=f"{n:03}") for n, made in enumerate(some(count))]
+    found: dict[str, list[Reference]] = {}
+
+    async def produce(name: str, jobs: list[Job]) -> None:
+        async with await connect(dsn) as conn, conn.transaction():
+            found[name] = await chancy.push_many_ex(conn, jobs)
+
+    for _ in range(3):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(produce, "forth", forth)
+            tasks.start_soon(produce, "back", forth[::-1])
+        assert found["forth"] == found["back"][::-1]
+        assert [r.new for r in found["forth"]] == [not r.new for r in found["back"][::-1]]
+        assert len(await chancy.purge_jobs(JobFilter())) == count
+    # The order in which jobs were given is the order in which they run.
+    await chancy.push_many(forth[:3][::-1])
+    async with await connect(dsn) as conn:
+        line = await conn.execute("SELECT args->'number' FROM chancy_jobs ORDER BY seq")
+        assert await line.fetchall() == [(2,), (1,), (0,)]
+
+
+async def test_ids_sort_by_the_time_at_which_they_were_made(chancy: Chancy):
+    since = time.time()
+    references = await chancy.push_many(some(50))
+    assert {reference.id.version for reference in references} == {7}
+    assert sorted(references, key=str) == references
+    for reference in references:
+        assert abs((reference.id.int >> 80) / 1000 - since) < 60
 
 
 def _forget(chancy: Chancy) -> None:
@@ -165,6 +199,7 @@ async def test_references_are_taken_in_every_form(chancy: Chancy):
     reference = await chancy.push(some(1)[0])
     for form in (reference, reference.id, str(reference), reference.id.hex):
         assert (await chancy.get_job(form)).id == reference.id
+        assert [job.id for job in await chancy.get_jobs([uuid4(), form])] == [reference.id]
     for wrong in (None, 7, "no uuid", b"x"):
         with pytest.raises(InvalidValue, match="referred to by what push answered"):
             await chancy.get_job(wrong)
