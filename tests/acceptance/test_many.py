@@ -8,6 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
+import psycopg
 import pytest
 
 from chancy import Chancy, Job, Queue, Reference, State, job
@@ -18,6 +19,12 @@ from tests.stage import connect, play, push
 from tests.told import claimed, listening
 
 pytestmark = pytest.mark.anyio
+
+
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 @job(name="bulk.nothing", queue="q")
@@ -83,22 +90,25 @@ async def test_wrong_calls_are_refused_at_once(chancy: Chancy):
 
 
 async def test_producers_with_the_same_keys_never_wait_crosswise(chancy: Chancy, dsn: str):
-    """Each waits for the rows of the other that it meets first: in one order, whatever it gives."""
-    count = 400
-    forth = [made.options(unique_key=f"{n:03}") for n, made in enumerate(some(count))]
+    forth = [made.options(unique_key=f"{n}") for n, made in enumerate(some(9))]
     found: dict[str, list[Reference]] = {}
 
     async def produce(name: str, jobs: list[Job]) -> None:
         async with await connect(dsn) as conn, conn.transaction():
             found[name] = await chancy.push_many_ex(conn, jobs)
 
-    for _ in range(3):
-        async with anyio.create_task_group() as tasks:
+    async with anyio.create_task_group() as tasks:
+        with psycopg.connect(dsn) as middle:  # let both come as far as they can, and then on
+            chancy.push_ex(middle, forth[4])
             tasks.start_soon(produce, "forth", forth)
             tasks.start_soon(produce, "back", forth[::-1])
-        assert found["forth"] == found["back"][::-1]
-        assert [r.new for r in found["forth"]] == [not r.new for r in found["back"][::-1]]
-        assert len(await chancy.purge_jobs(JobFilter())) == count
+            with psycopg.connect(dsn, autocommit=True) as conn, anyio.fail_after(10):
+                while conn.execute(WAITING).fetchone() != (2,):
+                    await anyio.sleep(0.01)
+            middle.rollback()
+    assert found["forth"] == found["back"][::-1]
+    assert len({tuple(r.new for r in references) for references in found.values()}) == 2
+    assert len(await chancy.purge_jobs(JobFilter())) == 9
     # The order in which jobs were given is the order in which they run.
     await chancy.push_many(forth[:3][::-1])
     async with await connect(dsn) as conn:
