@@ -1,14 +1,17 @@
 """Jobs that are there: listed, cancelled, retried and purged, by reference or by filter."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
+import anyio
 import pytest
 
 from chancy import Queue, State, Worker
 from chancy_core.errors import InvalidValue, QueueNotFound
 from chancy_core.filter import JobFilter
 from tests.stage import connect, play, push
+from tests.told import listening
 
 pytestmark = pytest.mark.anyio
 
@@ -63,7 +66,12 @@ async def test_retrying_brings_forward_what_waits_for_later(chancy, dsn, stage):
     async with await connect(dsn) as conn:
         await conn.execute("UPDATE chancy_jobs SET attempts = 2, claims = 4, crashes = 1")
     (earlier,) = await push(chancy, dsn, 1)
-    (answer,) = await chancy.retry_jobs([reference])
+    async with listening(dsn) as told:
+        (answer,) = await chancy.retry_jobs([reference])
+        heard: list[Any] = []
+        with anyio.fail_after(10):
+            while ("", "queue.pushed:q") not in heard:
+                heard += await told()
     assert (answer.done, answer.what) == (True, "pending")
     job = await chancy.get_job(reference)
     assert (job.state, job.attempts, job.claims, job.crashes) == (State.PENDING, 0, 4, 0)

@@ -10,7 +10,7 @@ import pytest
 from tests.acceptance.test_readme import blocks
 
 
-@pytest.mark.parametrize("page", ["docs/transactions.md"])
+@pytest.mark.parametrize("page", ["docs/transactions.md", "docs/migrating-from-chancy.md"])
 def test_the_blocks_of_a_page_run_in_sequence(empty_dsn: str, tmp_path: Path, page: str):
     script = tmp_path / "page.py"
     script.write_text("\n".join(blocks(page, "python")))

@@ -212,6 +212,15 @@ def queued(**changes: Any) -> QueuedJob:
     return QueuedJob("f", **({"id": uuid4(), "state": State.PENDING, "created_at": NOW} | changes))
 
 
+def test_a_running_job_is_frozen_but_for_its_meta() -> None:
+    job = queued(state=State.RUNNING)
+    for name in ("state", "attempts", "kwargs", "meta", "colour"):
+        with pytest.raises(AttributeError):
+            setattr(job, name, None)
+    job.meta["seen"] = True
+    assert job.meta == {"seen": True}
+
+
 def test_a_live_job_is_retrying_after_its_first_attempt() -> None:
     assert not queued().retrying
     for state in State:

@@ -1,7 +1,7 @@
 """Queues: settings that make no sense are refused where they are given."""
 
 import json
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -46,6 +46,14 @@ RECURSIVE["self"] = RECURSIVE
         {"polling_interval": 3601},
         {"polling_interval": float("nan")},
         {"polling_interval": "5"},
+        {"rate_limit": 5},
+        {"rate_limit_window": 1.0},
+        {"rate_limit": 0, "rate_limit_window": 1.0},
+        {"rate_limit": 5, "rate_limit_window": 0},
+        {"state": "asleep"},
+        {"resume_at": datetime.now(UTC)},  # of a queue that is not paused
+        {"resume_at": datetime(2030, 1, 1), "state": "paused"},  # noqa: DTZ001
+        {"eager_polling": 1},
     ],
     ids=lambda wrong: f"{next(iter(wrong))}-{next(iter(wrong.values()))!a:.25}",
 )
