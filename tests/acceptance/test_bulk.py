@@ -66,6 +66,7 @@ async def test_retrying_brings_forward_what_waits_for_later(chancy, dsn, stage):
     async with await connect(dsn) as conn:
         await conn.execute("UPDATE chancy_jobs SET attempts = 2, claims = 4, crashes = 1")
     (earlier,) = await push(chancy, dsn, 1)
+    await chancy._notifier.flush()  # what the pushes have to tell
     async with listening(dsn) as told:
         (answer,) = await chancy.retry_jobs([reference])
         heard: list[Any] = []
@@ -115,6 +116,8 @@ async def test_pages_lead_through_live_and_finished_jobs(chancy, dsn):
         (JobFilter(func="life.play", unique_key=["a", "b"]), {1}),
         (JobFilter(meta={"tenant": 7}), {2}),
         (JobFilter(func="nobody"), set()),
+        (JobFilter(retrying=True), {3}),
+        (JobFilter(retrying=False, queue="q"), {0, 1, 2}),
         (JobFilter(created_after=datetime(2020, 1, 1, tzinfo=UTC)), {0, 1, 2, 3}),
         (JobFilter(created_before=datetime(2020, 1, 1, tzinfo=UTC)), set()),
     ],
@@ -125,6 +128,10 @@ async def test_filters(chancy, dsn, which, numbers):
     asked[2] = asked[2].options(meta={"tenant": 7, "x": 1})
     asked[3] = asked[3].options(queue="other")
     references = await chancy.push_many(asked)
+    async with await connect(dsn) as conn:
+        await conn.execute(
+            "UPDATE chancy_jobs SET attempts = 1 WHERE (args->>'number')::int IN (1, 3)"
+        )
     await chancy.cancel_jobs(references[:2])
     page = await chancy.list_jobs(which)
     assert {job.kwargs["number"] for job in page.jobs} == numbers
@@ -144,6 +151,8 @@ async def test_what_cannot_be_asked(chancy):
         await chancy.list_jobs(limit=0)
     with pytest.raises(InvalidValue, match="succeeded"):
         JobFilter(state="done")
+    with pytest.raises(InvalidValue, match="retrying must be a bool, not 'yes'"):
+        JobFilter(retrying="yes")
     for call in (chancy.get_queue, chancy.pause_queue, chancy.resume_queue, chancy.delete_queue):
         with pytest.raises(QueueNotFound, match="'none'"):
             await call("none")

@@ -78,6 +78,7 @@ def list_jobs(
         "func": which.func and list(which.func),
         "state": which.state and [state.value for state in which.state],
         "unique_key": which.unique_key and list(which.unique_key),
+        "retrying": which.retrying,
         "worker": which.worker,
         "created_after": which.created_after,
         "created_before": which.created_before,
