@@ -1,7 +1,8 @@
 """`Chancy`: the application's side of the queue, as it is made, opened and closed.
 
 What can be asked of it stands in three rooms, by where it is carried out: `calls` (coroutines on
-the pool), `within` (a transaction of the caller's), `sync` (threads).
+the pool), `within` (a transaction of the caller's), `sync` (threads). `schema` brings the tables
+up to date.
 """
 
 import os
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import anyio
 
-from chancy_core import discovery, registry
+from chancy_core import registry
 from chancy_core.calls import Calls
 from chancy_core.errors import ChancyError
+from chancy_core.schema import Schema
 from chancy_core.statement import Names
 from chancy_core.sync import Twins
 from chancy_core.within import Within
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from chancy_core.hint import Hint
-    from chancy_core.migrate import Migrator
     from chancy_core.notify import Notifier
     from chancy_core.store.requests import Request
     from chancy_core.store.store import Store
@@ -35,7 +36,7 @@ T = TypeVar("T")
 OPENING = 10.0
 
 
-class Chancy(Calls, Within, Twins):
+class Chancy(Calls, Within, Twins, Schema):
     """One installation of the queue: a database, a schema, and a prefix of all names in it.
 
         chancy = Chancy(dsn="postgresql://localhost/postgres")
@@ -46,7 +47,8 @@ class Chancy(Calls, Within, Twins):
 
     *dsn* is a URL, a libpq connection string or one entry of Django's `DATABASES`; without one,
     `CHANCY_DSN` and then `DATABASE_URL` are used, and with neither an embedded server is started
-    or joined. *jobs* names the modules that register jobs; `CHANCY_JOBS` adds to them.
+    or joined. *jobs* names the modules that register jobs; `CHANCY_JOBS` adds to them. One of
+    them in which nothing is decorated with `@job` offers its own public functions.
     *listen_dsn* is for notifications where *dsn* leads to a pooler that cannot carry them.
 
     Each coroutine has a twin for threads (`sync_push`) that needs no `async with`, and what belongs
@@ -161,29 +163,6 @@ class Chancy(Calls, Within, Twins):
     def listen_conninfo(self) -> str:
         """How to connect to the database for notifications."""
         return _conninfo(self._listen_dsn) if self._listen_dsn else self.conninfo
-
-    def _migrator(self) -> "Migrator":
-        from chancy_core.migrate import Line, Migrator
-
-        group = "chancy.migrations"
-        lines = {name: discovery.find(group, name) for name in discovery.offers(group)}
-        return Migrator(
-            self.names,
-            {name: Line.from_package(name, entry.value) for name, entry in lines.items()},
-        )
-
-    async def migrate(self, to: Mapping[str, int] | None = None) -> None:
-        """Bring the schema to the newest version, or single lines to the version that *to* names.
-
-        Safe to be called by any number of processes at once. Raises `MigrationError`.
-        """
-        async with self.store.pool.connection() as conn:
-            await self._migrator().migrate(conn, to)
-
-    async def check(self) -> None:
-        """Raise `MigrationsNeeded` if the schema does not fit this code."""
-        async with self.store.pool.connection() as conn:
-            await self._migrator().check(conn)
 
     async def ask(self, request: "Request[T]") -> T:
         """Carry out a request of the store's."""

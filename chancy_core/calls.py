@@ -170,22 +170,30 @@ class Calls(Asking):
 
         return await self.ask(requests.get_jobs(self.names, several(references)))
 
-    async def wait_for_job(self, reference: Named, *, timeout: float | None = None) -> QueuedJob:
-        """Return the job once it is finished, however it ended.
+    async def wait_for_job(
+        self, reference: Named, *, timeout: float | None = None, states: Iterable[str] = ()
+    ) -> QueuedJob:
+        """Return the job once it is finished, however it ended, or in one of *states*.
+
+            await chancy.wait_for_job(reference, states=["running"])    # until it has begun
 
         Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if there is no such job.
         """
-        return (await self.wait_for_jobs([reference], timeout=timeout))[0]
+        return (await self.wait_for_jobs([reference], timeout=timeout, states=states))[0]
 
     async def wait_for_jobs(
-        self, references: Iterable[Named], *, timeout: float | None = None
+        self,
+        references: Iterable[Named],
+        *,
+        timeout: float | None = None,
+        states: Iterable[str] = (),
     ) -> list[QueuedJob]:
-        """Return these jobs, in this order, once all are finished.
+        """Return these jobs, in this order, once each is finished, or in one of *states*.
 
         Raises `TimeoutError` after *timeout* seconds, `JobNotFound` if one does not exist. A
         database that goes away meanwhile is waited for.
         """
-        return await self.waits.wait(several(references), timeout)
+        return await self.waits.wait(several(references), timeout, given.states(states))
 
     async def notify(self, name: str, subject: str = "") -> None:
         """Send a hint of your own to all workers: soon, once if it is given twice meanwhile.
@@ -271,10 +279,10 @@ class Calls(Asking):
         return await self.ask(requests.cancel(self.names, identities(which)))
 
     async def retry_jobs(self, which: Which) -> "list[Answer]":
-        """Bring finished jobs back into their queues, by reference or by filter.
+        """Run jobs once more, by reference or by filter: those that are finished or wait for later.
 
-        Their counters begin at zero, their errors are kept. Answers for each: one that is live, or
-        whose unique key a live job holds, is skipped.
+        Their counters begin at zero, their errors are kept. Answers for each: one that is due or
+        runs, or whose unique key a live job holds, is skipped.
         """
         from chancy_core.store import requests
 

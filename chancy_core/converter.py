@@ -84,8 +84,8 @@ def complaint(exc: BaseException, kind: type | None) -> str:
             f"{'.'.join(map(str, error['loc'])) or 'it'}: {error['msg']}"
             for error in cast("Any", exc).errors()
         )
-    if isinstance(exc, InvalidValue):
-        return str(exc)
+    if isinstance(exc, InvalidValue) or (kind is None and type(exc) is ValueError):
+        return str(exc)  # what the class itself said, in its `__init__`
     from cattrs.v import format_exception
 
     return format_exception(exc, kind)

@@ -6,7 +6,7 @@
 | `worker.grace_over` | the worker's name | how many jobs are cancelled |
 | `worker.lease_lost` | the worker's name | |
 | `worker.blocked` | the worker's name | seconds for which its event loop did not run |
-| `worker.queue.started` `.changed` `.stopped` | the queue | its `Queue` |
+| `worker.queue.started` `.changed` `.full` `.stopped` | the queue | its `Queue` |
 | `worker.queue.skipped` | the queue | why it is not run here |
 | `job.started` | the job's id | its `QueuedJob` |
 | `job.settled` | the job's id | (`QueuedJob`, `Outcome`, `Verdict`), once they are written |

@@ -47,6 +47,8 @@ class JobFilter:
     func: tuple[str, ...] | None = field(default=None, converter=_texts)
     state: tuple[State, ...] | None = field(default=None, converter=_states)
     unique_key: tuple[str, ...] | None = field(default=None, converter=_texts)
+    #: Whether it is live after at least one attempt; see `QueuedJob.retrying`.
+    retrying: bool | None = None
     #: The incarnation that holds it, or held it last.
     worker: UUID | None = None
     created_after: datetime | None = field(default=None, validator=_instant)
@@ -62,6 +64,8 @@ class JobFilter:
                     raise InvalidValue(
                         f"{name} must be a string or several, not {shown(value)}: {problem}"
                     )
+        if not isinstance(self.retrying, bool | None):
+            raise InvalidValue(f"retrying must be a bool, not {shown(self.retrying)}")
         if self.worker is not None and not isinstance(self.worker, UUID):
             raise InvalidValue(f"worker must be the UUID of an incarnation, not {self.worker!r}")
         if self.meta is not None:

@@ -9,7 +9,7 @@ from chancy_core.codec import shown, unstorable
 from chancy_core.errors import InvalidJob, InvalidValue
 from chancy_core.function import JobFunction
 from chancy_core.hint import LONGEST, OURS, Hint
-from chancy_core.job import Job
+from chancy_core.job import Job, State
 
 #: What can be pushed: `my_job` means `my_job.bind()`.
 Pushable = Job | JobFunction[..., Any]
@@ -47,6 +47,16 @@ def iterator(values: Iterable[Any]) -> Iterator[Any]:
             "push_many takes an iterable of jobs, such as a list or a generator, "
             f"not {shown(values)}"
         ) from None
+
+
+def states(names: Iterable[str]) -> frozenset[State]:
+    """Return the states that are meant. Raises `InvalidValue` for one that does not exist."""
+    if isinstance(names, str):
+        raise InvalidValue(f"states must be a collection, such as [{str(names)!r}]")
+    try:
+        return frozenset(State(name) for name in names)
+    except ValueError as exc:
+        raise InvalidValue(f"states: {exc}; there are {', '.join(State)}") from exc
 
 
 def batches(values: Iterable[Any], batch_size: int) -> Iterator[list[Job]]:

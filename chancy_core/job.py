@@ -1,4 +1,4 @@
-"""What a job is: `Job` as it is asked for, `QueuedJob` as it is stored, `Reference` to find it."""
+"""What a job is: `Job` as it is asked for, `QueuedJob` as it is stored."""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -12,6 +12,7 @@ from chancy_core import codec
 from chancy_core.errors import InvalidJob, JobFailed, TimeLimitExceeded
 from chancy_core.limit import Limit, LimitKind
 from chancy_core.options import JobOptions, Registered, check_options
+from chancy_core.reference import Reference
 from chancy_core.state import State
 
 __all__ = ["Failure", "Job", "JobOptions", "Limit", "LimitKind", "QueuedJob", "Reference", "State"]
@@ -266,6 +267,11 @@ class QueuedJob(Job):
         """A row is taken as it is: what is in it was checked when it was pushed."""
 
     @property
+    def retrying(self) -> bool:
+        """Whether it waits for, or is in, an attempt that is not its first."""
+        return self.attempts > 0 and not self.state.finished
+
+    @property
     def time_remaining(self) -> float | None:
         """Seconds until the time limit of the attempt that runs here, 0 or more; None without."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
@@ -285,15 +291,3 @@ class QueuedJob(Job):
             return self.returned
         last = f": {self.errors[-1].type}: {self.errors[-1].message}" if self.errors else ""
         raise JobFailed(f"job {self.id} ({self.func}) is {self.state}{last}")
-
-
-@frozen
-class Reference:
-    """What `push` answers: the identity of a job, and whether this push made it."""
-
-    id: UUID
-    #: False when a live job already held the unique key: this refers to that one.
-    new: bool = field(default=True, eq=False)
-
-    def __str__(self) -> str:
-        return str(self.id)

@@ -111,6 +111,8 @@ class Lane:
             elif self._slots < self._executor.concurrency:
                 self._slots += 1
                 self._tasks.start_soon(self._slot)
+        if self._events and self.free <= 0:
+            self._events.emit("worker.queue.full", self.queue.name, self.queue)
 
     async def run(self) -> None:
         """Serve the queue until it retires. An executor that cannot be opened is an error here."""

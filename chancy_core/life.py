@@ -129,6 +129,7 @@ async def _drain(worker: "Worker", claimer: Claimer) -> None:
             with anyio.move_on_after(worker.grace_period):
                 await worker.hurry.wait()
             running = sum(1 for _ in claimer.attempts())
+            worker.drained = running == 0
             worker.events.emit("worker.grace_over", worker.name, running)
             for lane in claimer.lanes:
                 lane.cancel()
@@ -162,6 +163,7 @@ class Departure:
                 await self._give_back()
             await to_thread.run_sync(self._heartbeat.stop)
         log.info("worker %s has stopped", self._worker.name)
+        self._worker.stopped.set()
         self._worker.events.emit("worker.stopped", self._worker.name)
 
     async def _give_back(self) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, fields, frozen
 
-from chancy_core.codec import encode, shown, unstorable
+from chancy_core.codec import decode, encode, shown, unstorable
 from chancy_core.errors import InvalidQueue, InvalidValue
 from chancy_core.tags import check_pattern
 
@@ -170,3 +170,31 @@ class Queue:
     def options(self, **changes: Any) -> "Queue":
         """Return this queue with other settings, such as `concurrency=20`."""
         return evolve(self, **changes)
+
+    def pack(self) -> dict[str, Any]:
+        """Return this queue as plain JSON data, to be kept in a file, say, and unpacked later."""
+        packed = asdict(self, recurse=False)
+        packed["tags"] = sorted(self.tags)
+        packed["state"] = None if self.state is None else self.state.value
+        packed["executor_options"] = decode(encode(self.executor_options, "executor_options"))
+        packed["resume_at"] = None if self.resume_at is None else self.resume_at.isoformat()
+        return packed
+
+    @classmethod
+    def unpack(cls, packed: Mapping[str, Any]) -> "Queue":
+        """Return the queue that `pack` wrote; what is missing has its default.
+
+        Raises `InvalidQueue` when it makes no sense, or has settings that this version lacks.
+        """
+        known = [attribute.name for attribute in fields(cls)]
+        if not isinstance(packed, Mapping) or "name" not in packed or set(packed) - set(known):
+            raise InvalidQueue(f"{packed!r:.200} is no packed queue, which has {', '.join(known)}")
+        values = dict(packed)
+        try:
+            if values.get("resume_at") is not None:
+                values["resume_at"] = datetime.fromisoformat(values["resume_at"])
+            return cls(**values)
+        except InvalidQueue:
+            raise
+        except (TypeError, ValueError) as exc:
+            raise InvalidQueue(f"the packed queue {packed['name']!r}: {exc}") from exc

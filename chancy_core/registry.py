@@ -5,8 +5,11 @@ is imported because a row says so.
 """
 
 import importlib
+import inspect
+import logging
 import sys
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from chancy_core.errors import ChancyError, InvalidJob, UnknownFunction
@@ -16,9 +19,15 @@ from chancy_core.job import Job, JobOptions
 P = ParamSpec("P")
 R = TypeVar("R")
 
+log = logging.getLogger("chancy.jobs")
+
 _functions: dict[str, JobFunction[..., Any]] = {}
 #: The module that is being loaded for its jobs, in a process that runs them for another.
 _loading: list[str] = []
+#: The modules that `import_jobs` was told of, in their order.
+_modules: dict[str, None] = {}
+#: What stands for the path of such a module.
+_NAMED = ""
 
 
 @overload
@@ -117,15 +126,36 @@ def check_call(job: Job) -> None:
 
 
 def import_jobs(modules: Iterable[str]) -> None:
-    """Import the modules that register jobs."""
-    for module in modules:
-        importlib.import_module(module)
+    """Import the modules that register jobs: here, and in child processes before all others.
+
+    One in which no function is decorated with `@job` offers its own public functions, as
+    `acme.mail.send`.
+    """
+    for name in modules:
+        _modules[name] = None
+        _offer(importlib.import_module(name))
+
+
+def _offer(module: ModuleType) -> None:
+    within = f"{module.__name__}."
+    if any(f"{made.func.__module__}.".startswith(within) for made in _functions.values()):
+        return  # its author, or that of a module inside of it, has said what may run
+    public = getattr(module, "__all__", None)
+    for name, func in list(vars(module).items()):
+        own = inspect.isfunction(func) and func.__module__ == module.__name__
+        if not own or (name.startswith("_") if public is None else name not in public):
+            continue
+        try:
+            _functions[within + name] = JobFunction(func, within + name)
+        except InvalidJob as exc:
+            log.debug("%s is offered as no job: %s", within + name, exc)
 
 
 def sources() -> list[tuple[str, str | None]]:
     """Return where the registered functions come from, for a child process to load them.
 
-    Pairs of a module's name and, for the running script, the path of its file.
+    Pairs for `load_sources`: of a module's name and, for the running script, the path of its
+    file; first those that `import_jobs` was told of, in that order.
     """
     found: dict[str, str | None] = {}
     for made in _functions.values():
@@ -136,7 +166,8 @@ def sources() -> list[tuple[str, str | None]]:
             found[spec.name if spec else main_name()] = None if spec else path
         else:
             found[module] = None
-    return sorted(found.items())
+    rest = sorted((module, path) for module, path in found.items() if module not in _modules)
+    return [(module, _NAMED) for module in _modules] + rest
 
 
 def load_sources(pairs: Iterable[tuple[str, str | None]]) -> None:
@@ -144,7 +175,9 @@ def load_sources(pairs: Iterable[tuple[str, str | None]]) -> None:
     for module, path in pairs:
         _loading.append(module)
         try:
-            if path is None:
+            if path == _NAMED:
+                import_jobs([module])
+            elif path is None:
                 importlib.import_module(module)
             elif module not in sys.modules:
                 _load_script(module, path)

@@ -4,14 +4,12 @@ import abc
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 from uuid import UUID
-
-import anyio
 
 from chancy_core import given, registry
 from chancy_core.calls import Named, Which, check_resume, identities, identity, page, several
@@ -24,7 +22,6 @@ from chancy_core.statement import Names, Statement
 if TYPE_CHECKING:
     from chancy_core.filter import Answer, JobFilter, Page
     from chancy_core.hint import Hint
-    from chancy_core.migrate import Migrator
     from chancy_core.postgres.threaded import ThreadedPool
     from chancy_core.store.requests import Request
     from chancy_core.store.rows import WorkerInfo
@@ -54,10 +51,6 @@ class Twins(abc.ABC):
     def _find_server(self, opening: ExitStack) -> str:
         """Return where the database is; what has to be let go of is left to *opening*."""
 
-    @abc.abstractmethod
-    def _migrator(self) -> "Migrator":
-        """Return what brings the schema to a version."""
-
     @property
     def _door(self) -> Door:
         return self._doors.setdefault(os.getpid(), Door())
@@ -65,6 +58,9 @@ class Twins(abc.ABC):
     def _open(self) -> "tuple[ThreadedPool, str]":
         registry.check_loaded()
         return self._door.open(self._find_server, self._sizes[1])
+
+    def _address(self) -> str:
+        return self._open()[1]
 
     @twin
     def __enter__(self) -> Self:
@@ -102,25 +98,6 @@ class Twins(abc.ABC):
             except TRANSIENT as exc:
                 log.info("hints were lost, workers will find out by polling: %s", exc)
         return answer
-
-    # -- the schema --------------------------------------------------------------------------------
-
-    @twin
-    def sync_migrate(self, to: Mapping[str, int] | None = None) -> None:
-        """Bring the schema to the newest version, or lines to the version that *to* names."""
-        anyio.run(self._alone, lambda migrator, conn: migrator.migrate(conn, to))
-
-    @twin
-    def sync_check(self) -> None:
-        """Raise `MigrationsNeeded` if the schema does not fit this code."""
-        anyio.run(self._alone, lambda migrator, conn: migrator.check(conn))
-
-    async def _alone(self, use: Callable[["Migrator", Any], Any]) -> None:
-        from chancy_core.postgres import Connection
-
-        conninfo = await anyio.to_thread.run_sync(lambda: self._open()[1])
-        async with await Connection[Any].connect(conninfo, autocommit=True) as conn:
-            await use(self._migrator(), conn)
 
     # -- queues ------------------------------------------------------------------------------------
 
@@ -239,7 +216,7 @@ class Twins(abc.ABC):
 
     @twin
     def sync_retry_jobs(self, which: Which) -> "list[Answer]":
-        """Bring finished jobs back into their queues; one answer for each."""
+        """Run jobs once more that are finished or wait for later; one answer for each."""
         from chancy_core.store import requests
 
         return self._ask_sync(requests.retry(self.names, identities(which)))
@@ -252,24 +229,32 @@ class Twins(abc.ABC):
         return self._ask_sync(requests.purge(self.names, identities(which)))
 
     @twin
-    def sync_wait_for_job(self, reference: Named, *, timeout: float | None = None) -> QueuedJob:
-        """Return the job once it is finished."""
-        return self._wait_sync([identity(reference)], timeout)[0]
+    def sync_wait_for_job(
+        self, reference: Named, *, timeout: float | None = None, states: Iterable[str] = ()
+    ) -> QueuedJob:
+        """Return the job once it is finished, or in one of *states*."""
+        return self._wait_sync([identity(reference)], timeout, states)[0]
 
     @twin
     def sync_wait_for_jobs(
-        self, references: Iterable[Named], *, timeout: float | None = None
+        self,
+        references: Iterable[Named],
+        *,
+        timeout: float | None = None,
+        states: Iterable[str] = (),
     ) -> list[QueuedJob]:
-        """Return these jobs, in this order, once all are finished."""
-        return self._wait_sync(several(references), timeout)
+        """Return these jobs, in this order, once each is finished, or in one of *states*."""
+        return self._wait_sync(several(references), timeout, states)
 
-    def _wait_sync(self, ids: list[Any], timeout: float | None) -> list[QueuedJob]:
+    def _wait_sync(
+        self, ids: list[UUID], timeout: float | None, states: Iterable[str]
+    ) -> list[QueuedJob]:
         from chancy_core.postgres import PoolClosed
         from chancy_core.store import requests
         from chancy_core.store.store import TRANSIENT, backoff
         from chancy_core.waiting import DEAF, Wanted
 
-        wanted, tries = Wanted(ids), 0
+        wanted, tries = Wanted(ids, given.states(states)), 0
         until = float("inf") if timeout is None else time.monotonic() + timeout
         while wanted.missing:
             try:

@@ -15,7 +15,7 @@ from anyio.abc import TaskGroup
 from chancy_core import hint
 from chancy_core.errors import JobNotFound
 from chancy_core.hint import Hint
-from chancy_core.job import QueuedJob
+from chancy_core.job import QueuedJob, State
 from chancy_core.postgres import Listener, PoolClosed, Reconnected
 from chancy_core.store import statements
 from chancy_core.store.store import TRANSIENT, Store, backoff
@@ -31,10 +31,14 @@ ASKED = 1000
 
 
 class Wanted:
-    """The jobs that somebody waits for: which have ended, without any I/O."""
+    """The jobs that somebody waits for: which have ended, without any I/O.
 
-    def __init__(self, ids: Sequence[UUID]) -> None:
+    Those in one of *states*, which are live ones, are not waited for any longer either.
+    """
+
+    def __init__(self, ids: Sequence[UUID], states: Collection[State] = ()) -> None:
         self._ids = ids
+        self._states = states
         self._finished: dict[UUID, QueuedJob] = {}
         #: Those that have not ended, as far as is known.
         self.missing = list(dict.fromkeys(ids))
@@ -48,12 +52,16 @@ class Wanted:
             if id_ not in there:
                 raise JobNotFound(f"no job, live or finished, is {id_}")
         before = len(self._finished)
-        self._finished |= {id_: job for id_, job in there.items() if job.state.finished}
+        self._finished |= {id_: job for id_, job in there.items() if self._suits(job)}
         progress = len(self._finished) > before
         if progress:
             self.missing = [id_ for id_ in self.missing if id_ not in self._finished]
+        longest = DEAF if self._states else longest  # of a job that has not ended nobody is told
         self.pause = SHORTEST if progress else min(self.pause * 1.5, longest)
         return not self.missing
+
+    def _suits(self, job: QueuedJob) -> bool:
+        return job.state.finished or job.state in self._states
 
     def answer(self) -> list[QueuedJob]:
         """Return the jobs in the order in which they were asked for."""
@@ -99,13 +107,15 @@ class Waiting:
         self._listening = False
         self._ears: dict[UUID, set[_Ear]] = {}
 
-    async def wait(self, ids: Sequence[UUID], timeout: float | None) -> list[QueuedJob]:
-        """Return these jobs, in this order, once all have ended.
+    async def wait(
+        self, ids: Sequence[UUID], timeout: float | None, states: Collection[State] = ()
+    ) -> list[QueuedJob]:
+        """Return these jobs, in this order, once all have ended, or are in one of *states*.
 
         Raises `TimeoutError` after *timeout* seconds, `JobNotFound`, and `PoolClosed` if the
         application is closed meanwhile. A database that goes away is waited for.
         """
-        wanted, ear = Wanted(ids), _Ear()
+        wanted, ear = Wanted(ids, states), _Ear()
         with anyio.fail_after(timeout):
             if await self._look(wanted, wanted.missing):
                 return wanted.answer()

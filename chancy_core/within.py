@@ -209,7 +209,7 @@ class Within:
     @overload
     def retry_jobs_ex(self, conn: "Async", which: Which) -> "Awaitable[list[Answer]]": ...
     def retry_jobs_ex(self, conn: "Sync | Async", which: Which) -> Any:
-        """Bring finished jobs back in the caller's transaction, as `retry_jobs` does."""
+        """Run jobs once more from the caller's transaction on, as `retry_jobs` does."""
         from chancy_core.store import requests
 
         return self._change(conn, requests.retry(self.names, identities(which)))

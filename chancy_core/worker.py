@@ -47,7 +47,8 @@ class Worker:
     When it stops (`stop`, SIGTERM or SIGINT, the end of the block, or when `start` is cancelled),
     it claims nothing more, lets its jobs end for *grace_period* seconds, cancels and gives back
     the rest, and writes all outcomes. Stopping it again skips the grace period. A coroutine that
-    swallows cancellation cannot be ended: its job is given back, and named until it ends.
+    swallows cancellation cannot be ended: its job is given back, and named until it ends. With
+    `signals=False` no signal is listened to: for programs that have a use of their own for them.
 
     `events` tells what happens here and what other processes have said.
 
@@ -61,6 +62,7 @@ class Worker:
         tags: Iterable[str] = (),
         name: str | None = None,
         grace_period: float = 30.0,
+        signals: bool = True,
     ) -> None:
         from chancy_core.events import Events  # not for those who only push
 
@@ -68,12 +70,17 @@ class Worker:
         _check(self.name, grace_period)
         self.tags = own_tags(self.name) | check_tags(tags, self.name)
         self.grace_period = grace_period
+        self.signals = signals
         self.chancy = chancy
         self.events = Events()
         #: What it runs; None until it has started.
         self.lanes: Lanes | None = None
         self.stopping = anyio.Event()
         self.hurry = anyio.Event()
+        #: Set once it has stopped, and all is written.
+        self.stopped = anyio.Event()
+        #: Whether no job was cancelled because the grace period was over, or skipped.
+        self.drained = True
         self._begun = False
 
     @property
@@ -132,14 +139,31 @@ class Worker:
         registry.import_jobs(self.chancy.jobs)
         self._begun = True
 
-    def stop(self) -> None:
-        """Begin to stop; called again, skip what is left of the grace period."""
+    def stop(self, *, grace_period: float | None = None) -> None:
+        """Begin to stop; called again, skip what is left of the grace period.
+
+        *grace_period*, in seconds, takes the place of the worker's own.
+        """
         if self.stopping.is_set():
             self.hurry.set()
+        elif grace_period is not None:
+            self.grace_period = grace_period
         self.stopping.set()
 
+    async def wait_for_shutdown(self) -> bool:
+        """Return once this worker, which works behind a block, has stopped and written all.
+
+        Answers whether its jobs ended by themselves: False if some had to be cancelled. SIGTERM
+        and SIGINT stop it meanwhile, unless it was made with `signals=False`.
+        """
+        async with anyio.create_task_group() as around:
+            around.start_soon(self._obey_signals)
+            await self.stopped.wait()
+            around.cancel_scope.cancel()
+        return self.drained
+
     async def _obey_signals(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
+        if not self.signals or threading.current_thread() is not threading.main_thread():
             return  # Python delivers signals to the main thread alone
         import signal
 
@@ -162,4 +186,7 @@ class Worker:
     async def _work(self, *, task_status: "TaskStatus[None] | None" = None) -> None:
         from chancy_core.life import live  # loads the database driver
 
-        await live(self, task_status=task_status or anyio.TASK_STATUS_IGNORED)
+        try:
+            await live(self, task_status=task_status or anyio.TASK_STATUS_IGNORED)
+        finally:
+            self.stopped.set()

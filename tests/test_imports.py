@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import chancy
 from tests.benchmarks import imports
 
 LATER = (
@@ -14,6 +15,7 @@ LATER = (
     "cyclopts",
     "rich",
     "re2",
+    "chancy_core.filter",
     "pydantic",
     "chancy_plugins",
     "chancy_executors",
@@ -38,3 +40,11 @@ def test_is_not_loaded_by_importing_chancy(loaded: set[str], package: str) -> No
 
 def test_the_import_was_of_chancy(loaded: set[str]) -> None:
     assert {"chancy", "chancy_core", "anyio"} <= loaded
+
+
+def test_every_name_that_is_promised_is_there() -> None:
+    for name in chancy.__all__:
+        assert getattr(chancy, name).__module__.startswith("chancy_core."), name
+    assert sorted(chancy.__all__) == sorted(set(chancy.__all__))
+    with pytest.raises(ImportError, match="Nothing"):
+        from chancy import Nothing  # noqa: F401

@@ -1,5 +1,6 @@
--- Bring finished jobs back: counters at zero, errors kept, a new place in line. One whose unique
--- key a live job holds by now stays where it is. Answers (id, queue) of those brought back.
+-- Bring finished jobs back, and those scheduled for later forward: counters at zero, errors kept, a
+-- new place in line. A finished one whose unique key a live job holds by now stays where it is.
+-- Answers (id, queue) of those that are to run now.
 WITH picked AS MATERIALIZED (
     SELECT * FROM {history}
      WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND finished_at >= %(since)s
@@ -17,5 +18,16 @@ WITH picked AS MATERIALIZED (
 ), gone AS (
     DELETE FROM {history}
      WHERE id = ANY(ARRAY(SELECT id FROM back)) AND finished_at >= %(since)s
+), later AS MATERIALIZED (
+    SELECT id FROM {jobs}
+     WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND state = 'scheduled'
+     ORDER BY id
+       FOR UPDATE
+), forward AS (
+    UPDATE {jobs}
+       SET state = 'pending', attempts = 0, crashes = 0, scheduled_at = {now}(),
+           seq = nextval(pg_get_serial_sequence('{jobs}', 'seq'))
+     WHERE id = ANY(ARRAY(SELECT id FROM later))
+    RETURNING id, queue
 )
-SELECT id, queue FROM back
+SELECT id, queue FROM back UNION ALL SELECT id, queue FROM forward

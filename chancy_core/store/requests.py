@@ -197,7 +197,7 @@ def cancel(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answ
 
 
 def retry(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answer]]:
-    """Bring finished jobs back into their queues."""
+    """Bring finished jobs back into their queues, and those for later forward."""
     answers: list[Answer] = []
     queues: set[str] = set()
     for batch in (yield from _batches(names, which)):

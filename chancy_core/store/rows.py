@@ -10,7 +10,7 @@ from uuid import UUID
 import attrs
 from attrs import frozen
 
-from chancy_core import codec
+from chancy_core import codec, tags
 from chancy_core.errors import InvalidQueue
 from chancy_core.job import Failure, Limit, LimitKind, QueuedJob, State
 from chancy_core.queue import Queue
@@ -197,6 +197,10 @@ class WorkerInfo:
     expires_at: datetime
     #: Whether the lease holds.
     alive: bool
+
+    def matches(self, queue: Queue) -> bool:
+        """Return whether the queue's tags are for this worker, be it alive or not."""
+        return tags.matches(queue.tags, self.tags)
 
 
 def workers(rows: Sequence[Row]) -> list[WorkerInfo]:

@@ -4,6 +4,7 @@ It ends when its parent does, however that ends: a thread reads the pipe, and se
 while a job runs.
 """
 
+import importlib
 import json
 import os
 import queue
@@ -33,6 +34,7 @@ def main() -> None:
 
     setup = json.loads(calls.get())
     try:
+        _set_up_django()
         registry.load_sources(setup["sources"])
     except BaseException as exc:  # noqa: BLE001 - told to the parent, which ends us
         _send(sink, codec.clean(f"{type(exc).__name__}: {exc}", 1000).encode())
@@ -46,6 +48,12 @@ def main() -> None:
     )
     while True:
         _send(sink, serve(calls.get()))
+
+
+def _set_up_django() -> None:
+    """Do what must be done before Django's models can be imported, in a program that has some."""
+    if os.environ.get("DJANGO_SETTINGS_MODULE"):
+        importlib.import_module("django").setup()
 
 
 def _listen(source: BinaryIO, calls: "queue.SimpleQueue[bytes]") -> None:

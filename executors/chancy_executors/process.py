@@ -46,6 +46,7 @@ class ProcessExecutor(Executor):
     that dies costs the job that it ran, and no other. Arguments and results cross as JSON.
 
     A memory limit bounds what an attempt takes beyond what its child had before, in address space.
+    Where `DJANGO_SETTINGS_MODULE` is set, children set Django up before they load any job.
     """
 
     Options = ProcessOptions

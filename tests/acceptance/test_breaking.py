@@ -82,8 +82,11 @@ async def test_jobs_go_on_when_every_connection_is_cut(chancy, dsn, stage, serve
 
 async def test_a_database_that_was_not_migrated_is_named(empty_dsn):
     async with Chancy(empty_dsn) as chancy:
+        assert not await chancy.is_up_to_date()
         with pytest.raises(MigrationsNeeded, match="migrate"):
             await Worker(chancy).start()
+        await chancy.migrate()
+        assert await chancy.is_up_to_date()
 
 
 async def test_what_is_not_open_says_so(dsn):

@@ -1,13 +1,16 @@
 """Jobs that are there: listed, cancelled, retried and purged, by reference or by filter."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
+import anyio
 import pytest
 
-from chancy import JobFilter, Queue, State
+from chancy import JobFilter, Queue, State, Worker
 from chancy_core.errors import InvalidValue, QueueNotFound
 from tests.stage import connect, play, push
+from tests.told import listening
 
 pytestmark = pytest.mark.anyio
 
@@ -55,6 +58,32 @@ async def test_retrying_answers_for_each(chancy, dsn):
     assert (back.state, back.attempts, back.claims, back.finished_at) == ("pending", 0, 0, None)
 
 
+async def test_retrying_brings_forward_what_waits_for_later(chancy, dsn, stage):
+    stage.go.set()
+    later = datetime.now(UTC) + timedelta(hours=1)
+    (reference,) = await push(chancy, dsn, 1, scheduled_at=later, max_attempts=3, unique_key="k")
+    async with await connect(dsn) as conn:
+        await conn.execute("UPDATE chancy_jobs SET attempts = 2, claims = 4, crashes = 1")
+    (earlier,) = await push(chancy, dsn, 1)
+    await chancy._notifier.flush()  # what the pushes have to tell
+    async with listening(dsn) as told:
+        (answer,) = await chancy.retry_jobs([reference])
+        heard: list[Any] = []
+        with anyio.fail_after(10):
+            while ("", "queue.pushed:q") not in heard:
+                heard += await told()
+    assert (answer.done, answer.what) == (True, "pending")
+    job = await chancy.get_job(reference)
+    assert (job.state, job.attempts, job.claims, job.crashes) == (State.PENDING, 0, 4, 0)
+    assert job.scheduled_at < later
+    async with await connect(dsn) as conn:
+        line = await (await conn.execute("SELECT id FROM chancy_jobs ORDER BY seq")).fetchall()
+    assert line == [(earlier.id,), (reference.id,)]
+    async with Worker(chancy):
+        done = await chancy.wait_for_jobs([earlier, reference], timeout=10)
+    assert [(job.state, job.attempts) for job in done] == [(State.SUCCEEDED, 1)] * 2
+
+
 async def test_purging_by_filter(chancy, dsn):
     references = await push(chancy, dsn, 5)
     await chancy.cancel_jobs(references[:3])
@@ -86,6 +115,8 @@ async def test_pages_lead_through_live_and_finished_jobs(chancy, dsn):
         (JobFilter(func="life.play", unique_key=["a", "b"]), {1}),
         (JobFilter(meta={"tenant": 7}), {2}),
         (JobFilter(func="nobody"), set()),
+        (JobFilter(retrying=True), {3}),
+        (JobFilter(retrying=False, queue="q"), {0, 1, 2}),
         (JobFilter(created_after=datetime(2020, 1, 1, tzinfo=UTC)), {0, 1, 2, 3}),
         (JobFilter(created_before=datetime(2020, 1, 1, tzinfo=UTC)), set()),
     ],
@@ -96,6 +127,10 @@ async def test_filters(chancy, dsn, which, numbers):
     asked[2] = asked[2].options(meta={"tenant": 7, "x": 1})
     asked[3] = asked[3].options(queue="other")
     references = await chancy.push_many(asked)
+    async with await connect(dsn) as conn:
+        await conn.execute(
+            "UPDATE chancy_jobs SET attempts = 1 WHERE (args->>'number')::int IN (1, 3)"
+        )
     await chancy.cancel_jobs(references[:2])
     page = await chancy.list_jobs(which)
     assert {job.kwargs["number"] for job in page.jobs} == numbers
@@ -115,6 +150,8 @@ async def test_what_cannot_be_asked(chancy):
         await chancy.list_jobs(limit=0)
     with pytest.raises(InvalidValue, match="succeeded"):
         JobFilter(state="done")
+    with pytest.raises(InvalidValue, match="retrying must be a bool, not 'yes'"):
+        JobFilter(retrying="yes")
     for call in (chancy.get_queue, chancy.pause_queue, chancy.resume_queue, chancy.delete_queue):
         with pytest.raises(QueueNotFound, match="'none'"):
             await call("none")

@@ -50,6 +50,24 @@ async def test_without_notifications_jobs_are_found_by_polling(dsn, stage):
             await chancy.wait_for_job(second, timeout=10)
 
 
+@pytest.mark.parametrize("eager", [True, False])
+async def test_an_eager_queue_is_asked_again_after_each_job(dsn, stage, eager):
+    async with Chancy(dsn, notifications=False) as chancy:
+        queue = Queue("q", executor="async", polling_interval=600, eager_polling=eager)
+        await chancy.declare(queue)
+        (first,) = await push(chancy, dsn, 1)
+        async with Worker(chancy):
+            await stage.until_begun(1)
+            (second,) = await push(chancy, dsn, 1)  # nobody is told, and the queue had run dry
+            stage.go.set()
+            await chancy.wait_for_job(first, timeout=10)
+            if eager:
+                await chancy.wait_for_job(second, timeout=10)
+            else:
+                with pytest.raises(TimeoutError):
+                    await chancy.wait_for_job(second, timeout=0.3)
+
+
 async def test_a_queue_declared_while_a_worker_runs_is_taken_up(chancy, dsn, stage):
     stage.go.set()
     async with Worker(chancy):

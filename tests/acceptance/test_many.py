@@ -1,21 +1,29 @@
 """Many jobs at once: pushed batch by batch, cancelled, purged; and how each may be named."""
 
 import gc
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import anyio
+import psycopg
 import pytest
 
-from chancy import Chancy, Job, JobFilter, Reference, State, job
+from chancy import Chancy, Job, JobFilter, Queue, Reference, State, job
 from chancy_core.errors import InvalidJob, InvalidValue, JobNotFound
 from tests.postgres.stores import ended
-from tests.stage import play, push
+from tests.stage import connect, play, push
 from tests.told import claimed, listening
 
 pytestmark = pytest.mark.anyio
+
+
+WAITING = (
+    "SELECT count(*) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 @job(name="bulk.nothing", queue="q")
@@ -78,6 +86,42 @@ async def test_wrong_calls_are_refused_at_once(chancy: Chancy):
         chancy.push_many(some(1)[0])
     with pytest.raises(InvalidValue, match="batch_size must be"):
         chancy.push_many([], batch_size=0)
+
+
+async def test_producers_with_the_same_keys_never_wait_crosswise(chancy: Chancy, dsn: str):
+    forth = [made.options(unique_key=f"{n}") for n, made in enumerate(some(9))]
+    found: dict[str, list[Reference]] = {}
+
+    async def produce(name: str, jobs: list[Job]) -> None:
+        async with await connect(dsn) as conn, conn.transaction():
+            found[name] = await chancy.push_many_ex(conn, jobs)
+
+    async with anyio.create_task_group() as tasks:
+        with psycopg.connect(dsn) as middle:  # let both come as far as they can, and then on
+            chancy.push_ex(middle, forth[4])
+            tasks.start_soon(produce, "forth", forth)
+            tasks.start_soon(produce, "back", forth[::-1])
+            with psycopg.connect(dsn, autocommit=True) as conn, anyio.fail_after(10):
+                while conn.execute(WAITING).fetchone() != (2,):
+                    await anyio.sleep(0.01)
+            middle.rollback()
+    assert found["forth"] == found["back"][::-1]
+    assert len({tuple(r.new for r in references) for references in found.values()}) == 2
+    assert len(await chancy.purge_jobs(JobFilter())) == 9
+    # The order in which jobs were given is the order in which they run.
+    await chancy.push_many(forth[:3][::-1])
+    async with await connect(dsn) as conn:
+        line = await conn.execute("SELECT args->'number' FROM chancy_jobs ORDER BY seq")
+        assert await line.fetchall() == [(2,), (1,), (0,)]
+
+
+async def test_ids_sort_by_the_time_at_which_they_were_made(chancy: Chancy):
+    since = time.time()
+    references = await chancy.push_many(some(50))
+    assert {reference.id.version for reference in references} == {7}
+    assert sorted(references, key=str) == references
+    for reference in references:
+        assert abs((reference.id.int >> 80) / 1000 - since) < 60
 
 
 def _forget(chancy: Chancy) -> None:
@@ -167,6 +211,7 @@ async def test_references_are_taken_in_every_form(chancy: Chancy):
     reference = await chancy.push(some(1)[0])
     for form in (reference, reference.id, str(reference), reference.id.hex):
         assert (await chancy.get_job(form)).id == reference.id
+        assert [job.id for job in await chancy.get_jobs([uuid4(), form])] == [reference.id]
     for wrong in (None, 7, "no uuid", b"x"):
         with pytest.raises(InvalidValue, match="referred to by what push answered"):
             await chancy.get_job(wrong)
@@ -185,3 +230,9 @@ async def test_workers_are_listed(chancy: Chancy, dsn: str):
     await claimed(chancy)
     (worker,) = await chancy.get_all_workers()
     assert (worker.name, worker.alive) == ("w", True)
+    assert worker.matches(Queue("q"))
+    assert not worker.matches(Queue("q", tags={"has=gpu"}))
+    async with await connect(dsn) as conn:
+        await conn.execute("UPDATE chancy_workers SET expires_at = now() - interval '1 second'")
+    (worker,) = await chancy.get_all_workers()
+    assert not worker.alive

@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.test_readme import blocks
 
-PAGES = ["queues", "workers", "jobs", "transactions", "watching"]
+PAGES = ["queues", "workers", "jobs", "transactions", "watching", "migrating-from-chancy"]
 
 
 @pytest.mark.parametrize("page", PAGES)

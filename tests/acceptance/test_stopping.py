@@ -1,5 +1,9 @@
 """How a worker stops: in good order, whoever tells it to, and with the error that was."""
 
+import os
+import signal
+from collections.abc import Iterator
+
 import anyio
 import pytest
 
@@ -67,6 +71,68 @@ async def test_a_worker_has_one_life(chancy):
     with pytest.raises(ChancyError, match="has been started before"):
         async with worker:
             raise AssertionError
+
+
+async def test_behind_a_block_its_end_is_waited_for(chancy, dsn, stage):
+    (reference,) = await push(chancy, dsn, 1)
+    async with Worker(chancy) as worker:
+        await stage.until_begun(1)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(worker.wait_for_shutdown)
+            worker.stop()
+            await anyio.wait_all_tasks_blocked()
+            assert not worker.stopped.is_set()
+            stage.go.set()
+        assert worker.stopped.is_set()
+        assert await worker.wait_for_shutdown() is True
+        assert (await chancy.get_job(reference)).state is State.SUCCEEDED
+        assert await workers(dsn) == []
+
+
+async def test_a_stop_may_bring_its_own_grace_period(chancy, dsn, stage):
+    (reference,) = await push(chancy, dsn, 1)
+    with anyio.fail_after(10):
+        async with Worker(chancy, grace_period=12) as worker:
+            await stage.until_begun(1)
+            worker.stop(grace_period=0.05)
+            assert await worker.wait_for_shutdown() is False
+    assert (await chancy.get_job(reference)).state is State.PENDING
+
+
+@pytest.fixture
+def terminated() -> Iterator[list[int]]:
+    """A program with a handler of its own for SIGTERM; answers what reached it."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _: received.append(number))
+    yield received
+    signal.signal(signal.SIGTERM, before)
+
+
+async def test_behind_a_block_a_signal_stops_it_while_its_end_is_waited_for(chancy, terminated):
+    own = signal.getsignal(signal.SIGTERM)
+    async with Worker(chancy) as worker, anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.wait_for_shutdown)
+        with anyio.fail_after(10):
+            while signal.getsignal(signal.SIGTERM) is own:
+                await anyio.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await worker.stopped.wait()
+    assert terminated == []
+
+
+async def test_it_leaves_signals_alone_if_told_to(chancy, dsn, stage, terminated):
+    await push(chancy, dsn, 1)
+    worker = Worker(chancy, signals=False)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(worker.start)
+        tasks.start_soon(worker.wait_for_shutdown)
+        await stage.until_begun(1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        await anyio.wait_all_tasks_blocked()
+        assert terminated == [signal.SIGTERM]
+        assert not worker.stopping.is_set()
+        worker.stop()
+        stage.go.set()
 
 
 async def workers(dsn: str) -> list[tuple]:

@@ -61,6 +61,8 @@ def act(chancy: Chancy) -> None:
     first = chancy.sync_push(a_job(queue="mail"))
     rest = chancy.sync_push_many((a_job(n, queue="mail") for n in range(5)), batch_size=2)
     assert chancy.sync_get_job(str(first)).state is State.PENDING
+    assert chancy.sync_wait_for_job(first, timeout=5, states=["pending"]).state is State.PENDING
+    assert len(chancy.sync_wait_for_jobs(rest, timeout=5, states=[State.PENDING])) == 5
     assert len(chancy.sync_get_jobs([first, *rest])) == 6
     page = chancy.sync_list_jobs(JobFilter(queue="mail"), limit=4)
     assert len(chancy.sync_list_jobs(JobFilter(queue="mail"), before=page.next).jobs) == 2
@@ -75,6 +77,7 @@ def act(chancy: Chancy) -> None:
     chancy.sync_notify("acme.refresh")
     assert chancy.sync_delete_queue("mail") == 3
     chancy.sync_check()
+    assert chancy.sync_is_up_to_date()
 
 
 def test_each_twin_does_what_its_coroutine_does(closed: Chancy):
@@ -152,8 +155,10 @@ def test_the_schema_is_brought_up_to_date(empty_dsn: str):
     with chancy:
         with pytest.raises(MigrationsNeeded):
             chancy.sync_check()
+        assert not chancy.sync_is_up_to_date()
         chancy.sync_migrate()
         chancy.sync_check()
+        assert chancy.sync_is_up_to_date()
 
 
 def test_without_a_dsn_a_server_is_joined_and_kept_until_closed(

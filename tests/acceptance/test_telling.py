@@ -3,11 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
+import anyio
 import psycopg
 import pytest
 
 from chancy import Chancy, Queue, State
 from chancy_core.errors import InvalidValue, QueueNotFound
+from chancy_core.store import statements
 from tests.stage import play
 from tests.told import claimed, listening
 
@@ -109,3 +111,26 @@ async def test_a_hint_of_ones_own(chancy: Chancy, dsn: str):
     ):
         with pytest.raises(InvalidValue, match="notify"):
             await chancy.notify(name, subject)
+
+
+async def test_many_hints_go_out_in_one_statement_and_in_their_order(
+    chancy: Chancy, dsn: str, monkeypatch: pytest.MonkeyPatch
+):
+    sent: list[int] = []
+    notify = statements.notify
+
+    def counted(names: Any, hints: Any) -> Any:
+        sent.append(len(hints))
+        return notify(names, hints)
+
+    monkeypatch.setattr(statements, "notify", counted)
+    async with listening(dsn) as told:
+        for n in range(100):
+            await chancy.notify("acme.refresh", str(n))
+        heard: list[Any] = []
+        with anyio.fail_after(10):
+            while len(heard) < 100:
+                heard += await told()
+    assert heard == [("", f"acme.refresh:{n}") for n in range(100)]
+    assert sum(sent) == 100
+    assert len(sent) <= 2  # the first may have gone at once

@@ -12,7 +12,7 @@ import pytest
 
 from chancy import Chancy, Reference, State, Worker
 from chancy_core import waiting
-from chancy_core.errors import JobNotFound
+from chancy_core.errors import InvalidValue, JobNotFound
 from chancy_core.postgres import Connection, PoolClosed
 from tests.postgres.proxy import proxied
 from tests.postgres.stores import ended
@@ -110,6 +110,33 @@ async def test_nobody_trusts_what_is_told(chancy: Chancy, dsn: str, slow: None):
         assert found == []
         await finish(chancy, dsn, tell=True)
     assert len(found) == 1
+
+
+async def test_a_live_state_can_be_waited_for_too(chancy: Chancy, dsn: str, stage: Stage):
+    references = await push(chancy, dsn, 2)
+    found: list[Any] = []
+
+    async def wait() -> None:
+        found.extend(await chancy.wait_for_jobs(references, timeout=20, states=["running"]))
+
+    async with Worker(chancy):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+        assert [job.id for job in found] == [reference.id for reference in references]
+        assert {job.state for job in found} == {State.RUNNING}
+        stage.go.set()
+        await chancy.wait_for_jobs(references, timeout=20)
+    # What has ended will never be in a live state any more.
+    ended_ = await chancy.wait_for_job(references[0], timeout=20, states={State.PENDING})
+    assert ended_.state is State.SUCCEEDED
+
+
+async def test_states_that_do_not_exist_are_refused(chancy: Chancy, dsn: str):
+    (reference,) = await push(chancy, dsn, 1)
+    with pytest.raises(InvalidValue, match=r"'retrying' is not a valid State; there are scheduled"):
+        await chancy.wait_for_job(reference, timeout=0.1, states=["retrying"])
+    with pytest.raises(InvalidValue, match=r"a collection, such as \['running'\]"):
+        await chancy.wait_for_job(reference, timeout=0.1, states="running")
 
 
 async def test_who_is_told_nothing_finds_out_by_looking(chancy: Chancy, dsn: str):

@@ -91,6 +91,20 @@ async def test_changes_of_queues_are_told_once_they_are_in_effect(chancy, dsn, s
             assert "q" not in worker.queues
 
 
+async def test_a_queue_without_a_free_slot_is_told_of(chancy, dsn, stage):
+    worker = Worker(chancy)
+    with worker.events.subscribe("worker.queue.full") as seen:
+        async with worker:
+            await push(chancy, dsn, 3)
+            await stage.until_begun(3)
+            with pytest.raises(TimeoutError):
+                await seen.next(0.1)
+            await push(chancy, dsn, 1)
+            full = await seen.next(5)
+            stage.go.set()
+    assert (full.subject, full.value.concurrency) == ("q", 4)
+
+
 async def test_a_rescue_and_a_lost_lease_are_told(chancy, dsn, stage, monkeypatch):
     from chancy_core import heartbeat
 
@@ -174,6 +188,9 @@ async def test_a_worker_leaves_without_a_coroutine_that_swallows_cancellation(
                     await anyio.sleep(0.01)
             began = time.monotonic()
             worker.stop()
+            while (event := await seen.next(5)).name != "worker.grace_over":
+                pass
+            assert (event.subject, event.value) == ("w", 1)
             assert await next_named(seen, "worker.stopped") == "w"
             assert time.monotonic() - began < 0.1 + 1.0
             # It has left: the job is back, uncounted, and the worker's row is gone.

@@ -117,6 +117,19 @@ async def test_a_child_is_used_again(anyio_backend: str) -> None:
         assert len(pids) == 1
 
 
+@pytest.mark.parametrize("settings", ["acme.settings", ""])
+async def test_django_is_set_up_before_jobs_are_loaded(
+    anyio_backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: str
+) -> None:
+    (tmp_path / "django.py").write_text("ready = []\ndef setup(): ready.append(1)")
+    (tmp_path / "acme_models.py").write_text("import django\ndjango.ready[0]\nimport tests.jobs")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", settings)
+    async with opened("process", anyio_backend, source="acme_models") as executor:
+        outcome = await attempt("pid").run(executor)
+    assert outcome.kind is (Kind.SUCCESS if settings else Kind.UNKNOWN_FUNCTION)
+
+
 async def test_a_child_is_not_used_after_its_job_was_killed(
     anyio_backend: str, tmp_path: Path
 ) -> None:

@@ -72,6 +72,7 @@ def example_statements() -> dict[str, Statement[Any]]:
         "give_back": statements.give_back(NAMES, ids[0]),
         "holders": statements.holders(NAMES, ["a", "b"]),
         "jobs_by_id": statements.jobs_by_id(NAMES, ids),
+        "retry": statements.retry(NAMES, ids),
     }
 
 

@@ -274,6 +274,24 @@ def test_what_a_model_refuses_is_said_in_its_words() -> None:
         codec.structure(ordered, {"parcel": {"order": {}}})
 
 
+@dataclasses.dataclass
+class Amount:
+    cents: int
+
+    def __post_init__(self) -> None:
+        if self.cents < 0:
+            raise ValueError("an amount is never below zero")
+
+
+def test_what_a_class_refuses_is_said_in_its_words() -> None:
+    def func(amount: Amount) -> None: ...
+
+    with pytest.raises(InvalidValue, match="an amount is never below zero @ argument amount"):
+        codec.structure(func, {"amount": {"cents": -1}})
+    with pytest.raises(InvalidValue, match=r"of type int, not 'x' @ argument amount\.cents"):
+        codec.structure(func, {"amount": {"cents": "x"}})
+
+
 def test_a_tuple_comes_back_as_one_where_it_is_annotated_only() -> None:
     def func(pair: tuple[int, str], row: tuple[int, ...], other: Any, bare: list[int]) -> None: ...
 

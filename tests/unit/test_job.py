@@ -212,6 +212,21 @@ def queued(**changes: Any) -> QueuedJob:
     return QueuedJob("f", **({"id": uuid4(), "state": State.PENDING, "created_at": NOW} | changes))
 
 
+def test_a_running_job_is_frozen_but_for_its_meta() -> None:
+    job = queued(state=State.RUNNING)
+    for name in ("state", "attempts", "kwargs", "meta", "colour"):
+        with pytest.raises(AttributeError):
+            setattr(job, name, None)
+    job.meta["seen"] = True
+    assert job.meta == {"seen": True}
+
+
+def test_a_live_job_is_retrying_after_its_first_attempt() -> None:
+    assert not queued().retrying
+    for state in State:
+        assert queued(attempts=1, state=state).retrying is (not state.finished)
+
+
 def test_a_result_is_had_of_a_job_that_succeeded_only() -> None:
     assert queued(state=State.SUCCEEDED, returned={"a": 1}).result() == {"a": 1}
     error = Failure(attempt=1, kind="error", type="ValueError", message="too small")
@@ -229,5 +244,9 @@ def test_a_row_is_taken_as_it_is() -> None:
 def test_references_are_equal_by_identity() -> None:
     id_ = uuid4()
     assert Reference(id_, new=False) == Reference(id_)
-    assert len({Reference(id_, new=False), Reference(id_)}) == 1
+    assert Reference(id_) == id_
+    assert id_ == Reference(id_)
+    assert Reference(id_) != Reference(uuid4())
+    assert Reference(id_) not in {uuid4(), str(id_), None}
+    assert len({Reference(id_, new=False), Reference(id_), id_}) == 1
     assert str(Reference(id_)) == str(id_)

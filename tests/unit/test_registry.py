@@ -17,6 +17,7 @@ from chancy_core.errors import ChancyError, InvalidJob, UnknownFunction
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let each test register what it likes."""
     monkeypatch.setattr(registry, "_functions", {})
+    monkeypatch.setattr(registry, "_modules", {})
     known = set(sys.modules)
     yield
     for name in set(sys.modules) - known:
@@ -172,4 +173,106 @@ def test_modules_with_jobs_are_imported(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.syspath_prepend(str(tmp_path))
     registry.import_jobs(["nightly_report"])
     assert registry.lookup("nightly_report.send")() == "nightly_report"
-    assert registry.sources() == [("nightly_report", None)]
+    assert registry.sources() == [("nightly_report", "")]
+
+
+PLAIN = """
+from pathlib import Path
+from json import dumps
+
+def send(to: str) -> str:
+    return to
+
+async def receive() -> None: ...
+
+def _private() -> None: ...
+
+def endless():
+    yield 1
+
+class Letter: ...
+
+shout = lambda: None
+again = send
+"""
+
+
+def package(folder: Path, monkeypatch: pytest.MonkeyPatch, **modules: str) -> None:
+    """Write a package `acme` of these modules, to be imported from here."""
+    (folder / "acme").mkdir()
+    (folder / "acme" / "__init__.py").write_text(modules.pop("init", ""))
+    for name, text in modules.items():
+        (folder / "acme" / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(str(folder))
+
+
+def test_a_module_without_jobs_offers_its_own_public_functions(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package(tmp_path, monkeypatch, mail=PLAIN)
+    registry.import_jobs(["acme.mail"])
+    assert registry.lookup("acme.mail.send")("ada") == "ada"
+    assert registry.lookup("acme.mail.receive").is_async
+    offered = {name.removeprefix("acme.mail.") for name in registry._functions}
+    assert offered == {"send", "receive", "shout", "again"}
+
+
+def test_what_a_module_names_as_public_is_what_it_offers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package(tmp_path, monkeypatch, mail=PLAIN + "__all__ = ['receive']")
+    registry.import_jobs(["acme.mail"])
+    assert list(registry._functions) == ["acme.mail.receive"]
+
+
+@pytest.mark.parametrize("where", ["init", "inner"])
+def test_where_anything_is_a_job_nothing_else_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, where: str
+) -> None:
+    jobs = "from chancy import job\n@job\ndef send(): ...\n"
+    modules = {"init": "from acme import inner\ndef reset(): ...\n", "inner": ""}
+    package(tmp_path, monkeypatch, **modules | {where: modules[where] + jobs})
+    registry.import_jobs(["acme"])
+    assert [name.rpartition(".")[2] for name in registry._functions] == ["send"]
+
+
+def test_a_child_imports_first_what_was_named_and_in_that_order(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    modules = {name: f"from acme import order\norder.seen.append({name!r})" for name in "abc"}
+    package(tmp_path, monkeypatch, order="seen = []", **modules)
+    job(plain)
+    registry.import_jobs(["acme.c", "acme.a"])
+    sources = registry.sources()
+    assert sources == [("acme.c", ""), ("acme.a", ""), (__name__, None)]
+
+    for name in [name for name in sys.modules if name.startswith("acme")]:
+        del sys.modules[name]
+    monkeypatch.setattr(registry, "_functions", {})
+    registry.load_sources(sources[:2])
+    assert sys.modules["acme.order"].seen == ["c", "a"]  # type: ignore[attr-defined]
+    assert registry.sources() == sources[:2]
+
+
+def test_a_child_offers_what_its_parent_offered(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package(tmp_path, monkeypatch, mail=PLAIN)
+    registry.import_jobs(["acme.mail"])
+    sources = registry.sources()
+    registry._functions.clear()
+    registry.load_sources(sources)
+    assert registry.lookup("acme.mail.send")("ada") == "ada"
+
+
+def test_a_module_that_nobody_named_offers_nothing_in_the_child(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package(tmp_path, monkeypatch, mail=PLAIN)
+    from importlib import import_module
+
+    job(import_module("acme.mail").send)  # decorated elsewhere
+    sources = registry.sources()
+    registry._functions.clear()
+    registry.load_sources(sources)
+    assert registry._functions == {}

@@ -2,12 +2,20 @@
 
     from chancy import Chancy, Worker, Queue, job
 
-None of these names loads a database driver until a `Chancy` is opened.
+None of these names loads a database driver until a `Chancy` is opened. All errors that are
+raised on purpose are drawn in `chancy_core.errors`; those that applications catch are here too.
 """
 
 from typing import TYPE_CHECKING, Any
 
 from chancy_core.app import Chancy as Chancy
+from chancy_core.errors import ChancyError as ChancyError
+from chancy_core.errors import InvalidValue as InvalidValue
+from chancy_core.errors import JobFailed as JobFailed
+from chancy_core.errors import JobNotFound as JobNotFound
+from chancy_core.errors import LeaseLost as LeaseLost
+from chancy_core.errors import MigrationsNeeded as MigrationsNeeded
+from chancy_core.errors import QueueNotFound as QueueNotFound
 from chancy_core.function import INJECTED as INJECTED
 from chancy_core.function import JobFunction as JobFunction
 from chancy_core.job import Job as Job
@@ -26,12 +34,19 @@ if TYPE_CHECKING:
 __all__ = [
     "INJECTED",
     "Chancy",
+    "ChancyError",
     "Event",
+    "InvalidValue",
     "Job",
+    "JobFailed",
     "JobFilter",
     "JobFunction",
+    "JobNotFound",
+    "LeaseLost",
     "Limit",
+    "MigrationsNeeded",
     "Queue",
+    "QueueNotFound",
     "QueuedJob",
     "Reference",
     "State",

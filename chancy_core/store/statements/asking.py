@@ -83,6 +83,7 @@ def list_jobs(
         "func": which.func and list(which.func),
         "state": which.state and [state.value for state in which.state],
         "unique_key": which.unique_key and list(which.unique_key),
+        "retrying": which.retrying,
         "worker": which.worker,
         "created_after": which.created_after,
         "created_before": which.created_before,
@@ -109,7 +110,7 @@ def cancel(names: Names, ids: Sequence[UUID]) -> Statement[dict[UUID, str]]:
 
 
 def retry(names: Names, ids: Sequence[UUID]) -> Statement[dict[UUID, str]]:
-    """Bring finished jobs back; answers the queues of those that could be."""
+    """Bring finished jobs back and those for later forward; answers the queues of those moved."""
     params = {"ids": list(ids), "since": made_at(ids)}
     return Statement.of("retry", names, params, lambda found: {row[0]: row[1] for row in found})
 
