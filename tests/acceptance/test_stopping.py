@@ -78,6 +78,21 @@ async def test_behind_a_block_its_end_is_waited_for(chancy, dsn, stage):
         assert await workers(dsn) == []
 
 
+async def test_behind_a_block_a_task_of_ones_own_runs_beside_it(chancy, dsn, stage):
+    seen: list[str] = []
+
+    async def watch(worker: Worker) -> None:
+        await stage.until_begun(1)
+        seen.append(worker.name)
+
+    await push(chancy, dsn, 1)
+    async with Worker(chancy, name="watched") as worker, anyio.create_task_group() as tasks:
+        tasks.start_soon(watch, worker)
+        stage.go.set()
+    assert seen == ["watched"]
+    assert worker.stopped.is_set()
+
+
 async def test_a_stop_may_bring_its_own_grace_period(chancy, dsn, stage):
     (reference,) = await push(chancy, dsn, 1)
     with anyio.fail_after(10):
