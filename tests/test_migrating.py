@@ -20,7 +20,7 @@ SECTIONS = {
     "Queues": 18,
     "Workers": 36,
     "Executors": 26,
-    "Events": 12,
+    "Events": 11,
     "Synchronous calls": 8,
 }
 #: A fault or a wish of the existing system's, by its number, or the section of what users ask for.
