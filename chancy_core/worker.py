@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 from anyio.abc import TaskStatus
 
-from chancy_core import registry
+from chancy_core import registry, signals
 from chancy_core.tags import own_tags
 
 if TYPE_CHECKING:
@@ -119,13 +118,13 @@ class Worker:
         return self.drained
 
     async def _obey_signals(self) -> None:
-        if not self.signals or threading.current_thread() is not threading.main_thread():
-            return  # Python delivers signals to the main thread alone
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
-            async for number in received:
-                again = ", at once" if self.stopping.is_set() else ""
-                log.warning("%s: worker %s stops%s", number.name, self.name, again)
-                self.stop()
+        if self.signals:
+            await signals.obey(self._signalled)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        again = ", at once" if self.stopping.is_set() else ""
+        log.warning("%s: worker %s stops%s", number.name, self.name, again)
+        self.stop()
 
     async def _live(self) -> None:
         """Work in a task that no cancellation from outside reaches: it is told to stop instead."""

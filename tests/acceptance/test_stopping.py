@@ -124,6 +124,33 @@ async def test_behind_a_block_a_signal_stops_it_while_its_end_is_waited_for(chan
     assert terminated == []
 
 
+async def test_a_signal_stops_all_workers_of_a_process(chancy, dsn, stage, terminated):
+    own = signal.getsignal(signal.SIGTERM)
+    await push(chancy, dsn, 1)
+    first, *rest = [Worker(chancy, name=f"w{n}") for n in range(3)]
+    left = anyio.Event()
+
+    async def start_first() -> None:
+        await first.start()
+        left.set()
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(start_first)
+            await anyio.wait_all_tasks_blocked()
+            for worker in rest:
+                tasks.start_soon(worker.start)
+            await stage.until_begun(1)
+            stage.go.set()
+            first.stop()
+            await left.wait()
+            while signal.getsignal(signal.SIGTERM) in {own, signal.SIG_DFL}:
+                await anyio.sleep(0.01)  # until another hears in its place
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert all(worker.stopped.is_set() for worker in rest)
+    assert terminated == []
+
+
 async def test_it_leaves_signals_alone_if_told_to(chancy, dsn, stage, terminated):
     await push(chancy, dsn, 1)
     worker = Worker(chancy, signals=False)
