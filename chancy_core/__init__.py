@@ -6,7 +6,8 @@ its own rooms, never from above; `lint-imports` holds everyone to it.
 5  the doors         `chancy` (what applications import), `cli`
 4  the main path     `app` and what can be asked of it (`calls` `bulk` `within` `transaction`
                      `sync` `door` `schema` `waiting` `given`), `worker` `life` `assign` `wake`
-                     `claim` `lane` `run` `settle` `heartbeat` `watchdog` `notify` `installed`
+                     `claim` `lane` `run` `settle` `heartbeat` `watchdog` `notify` `signals`
+                     `installed`
 3  what it uses      `store` (our tables and columns), `migrate`
 2  mechanism         `postgres` (psycopg on anyio), `embedded` (a server out of
                      a wheel), `discovery` (entry points), `identity` (UUIDv7); none knows

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import threading
 from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -17,6 +16,8 @@ from chancy_core.queue import Queue
 from chancy_core.tags import check_tags, own_tags
 
 if TYPE_CHECKING:
+    import signal
+
     from anyio.abc import TaskStatus
 
     from chancy_core.app import Chancy
@@ -163,15 +164,15 @@ class Worker:
         return self.drained
 
     async def _obey_signals(self) -> None:
-        if not self.signals or threading.current_thread() is not threading.main_thread():
-            return  # Python delivers signals to the main thread alone
-        import signal
+        if self.signals:
+            from chancy_core import signals
 
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
-            async for number in received:
-                again = ", at once" if self.stopping.is_set() else ""
-                log.warning("%s: worker %s stops%s", number.name, self.name, again)
-                self.stop()
+            await signals.obey(self._signalled)
+
+    def _signalled(self, number: "signal.Signals") -> None:
+        again = ", at once" if self.stopping.is_set() else ""
+        log.warning("%s: worker %s stops%s", number.name, self.name, again)
+        self.stop()
 
     async def _live(self) -> None:
         """Work in a task that no cancellation from outside reaches: it is told to stop instead."""

@@ -4,7 +4,7 @@ from typing import Any, Self
 
 import pytest
 
-from chancy import Chancy, Queue, Worker, job
+from chancy import Chancy, Queue, State, Worker, job
 from chancy_core import discovery
 from chancy_core.executor import Call
 from chancy_executors.aio import AsyncExecutor
@@ -36,9 +36,16 @@ class TwoExecutor(AsyncExecutor):
     default_concurrency = 2
 
 
+class NosyExecutor(AsyncExecutor):
+    """Looks at each result, and does not like any."""
+
+    async def run(self, call: Call) -> Any:
+        raise ValueError(f"I do not like {await super().run(call)}")
+
+
 @pytest.fixture
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    load, ours = discovery.load, {"shop": ShopExecutor, "two": TwoExecutor}
+    load, ours = discovery.load, {"shop": ShopExecutor, "two": TwoExecutor, "nosy": NosyExecutor}
     monkeypatch.setattr(
         discovery, "load", lambda group, name: ours[name] if name in ours else load(group, name)
     )
@@ -64,3 +71,16 @@ async def test_a_queue_leaves_its_concurrency_to_the_executor(
         stage.go.set()
         await chancy.wait_for_jobs(references, timeout=20)
     assert stage.most == 2
+
+
+@pytest.mark.usefixtures("_installed")
+async def test_what_an_executor_raises_is_the_jobs_error(chancy: Chancy, dsn: str, stage: Stage):
+    stage.go.set()
+    await chancy.declare(Queue("nosy", executor="nosy"))
+    (reference,) = await push(chancy, dsn, 1, queue="nosy")
+    (other,) = await push(chancy, dsn, 1)
+    async with Worker(chancy):
+        done, neighbour = await chancy.wait_for_jobs([reference, other], timeout=20)
+    assert (done.state, done.attempts) == (State.FAILED, 1)
+    assert done.errors[0].message == "I do not like 0"
+    assert neighbour.state is State.SUCCEEDED

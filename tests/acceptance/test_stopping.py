@@ -89,6 +89,21 @@ async def test_behind_a_block_its_end_is_waited_for(chancy, dsn, stage):
         assert await workers(dsn) == []
 
 
+async def test_behind_a_block_a_task_of_ones_own_runs_beside_it(chancy, dsn, stage):
+    seen: list[str] = []
+
+    async def watch(worker: Worker) -> None:
+        await stage.until_begun(1)
+        seen.append(worker.name)
+
+    await push(chancy, dsn, 1)
+    async with Worker(chancy, name="watched") as worker, anyio.create_task_group() as tasks:
+        tasks.start_soon(watch, worker)
+        stage.go.set()
+    assert seen == ["watched"]
+    assert worker.stopped.is_set()
+
+
 async def test_a_stop_may_bring_its_own_grace_period(chancy, dsn, stage):
     (reference,) = await push(chancy, dsn, 1)
     with anyio.fail_after(10):
@@ -117,6 +132,33 @@ async def test_behind_a_block_a_signal_stops_it_while_its_end_is_waited_for(chan
                 await anyio.sleep(0.01)
             os.kill(os.getpid(), signal.SIGTERM)
             await worker.stopped.wait()
+    assert terminated == []
+
+
+async def test_a_signal_stops_all_workers_of_a_process(chancy, dsn, stage, terminated):
+    own = signal.getsignal(signal.SIGTERM)
+    await push(chancy, dsn, 1)
+    first, *rest = [Worker(chancy, name=f"w{n}") for n in range(3)]
+    left = anyio.Event()
+
+    async def start_first() -> None:
+        await first.start()
+        left.set()
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(start_first)
+            await anyio.wait_all_tasks_blocked()
+            for worker in rest:
+                tasks.start_soon(worker.start)
+            await stage.until_begun(1)
+            stage.go.set()
+            first.stop()
+            await left.wait()
+            while signal.getsignal(signal.SIGTERM) in {own, signal.SIG_DFL}:
+                await anyio.sleep(0.01)  # until another hears in its place
+            os.kill(os.getpid(), signal.SIGTERM)
+    assert all(worker.stopped.is_set() for worker in rest)
     assert terminated == []
 
 

@@ -1,5 +1,6 @@
 """What every executor of ours promises, on both event loops."""
 
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
@@ -8,7 +9,7 @@ import anyio
 import pytest
 
 from chancy import Limit
-from chancy_core import codec
+from chancy_core import codec, discovery
 from chancy_core.outcome import Kind, Outcome
 from tests import jobs
 from tests.attempts import attempt, fifo, is_gone, opened, read
@@ -26,6 +27,15 @@ async def test_it_returns_what_the_function_returns(name: str, anyio_backend: st
     async with opened(name, anyio_backend) as executor:
         outcome = await attempt(suited(name, "add"), a=2, b=3).run(executor)
         assert outcome == Outcome(Kind.SUCCESS, "5")
+
+
+def test_how_many_run_at_once_if_the_queue_leaves_it_open() -> None:
+    made = {name: discovery.load("chancy.executors", name) for name in EVERY}
+    assert {name: executor.default_concurrency for name, executor in made.items()} == {
+        "async": 100,
+        "thread": 32,
+        "process": os.cpu_count(),
+    }
 
 
 @pytest.mark.parametrize("name", ["thread", "process"])
