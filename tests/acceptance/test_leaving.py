@@ -64,12 +64,21 @@ def test_a_second_signal_has_a_worker_leave_at_once(dsn, tmp_path, anyio_backend
     assert {(j.state, j.claims, j.attempts, j.crashes) for j in jobs} == {(State.PENDING, 1, 0, 0)}
 
 
+#: So that outcomes are always waiting to be written, also when a worker is told to stop.
+SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+    'BEGIN PERFORM pg_sleep(0.05); RETURN NULL; END';
+CREATE TRIGGER slow AFTER INSERT ON chancy_history EXECUTE FUNCTION slow();
+"""
+
+
 def test_nothing_is_lost_when_workers_leave_in_the_midst_of_a_burst(dsn, tmp_path):
     rounds, grace = 10, 5
     backends = cycle(["asyncio", "trio"])
     pushed = []
     with Chancy(dsn) as chancy, Fleet(dsn) as fleet:
         chancy.sync_declare(Queue("q", executor="async", concurrency=10))
+        fleet.conn.execute(SLOW)
         fleet.start("w0", next(backends), grace=grace)
         fleet.start("w1", next(backends), grace=grace)
         for number in range(rounds):
