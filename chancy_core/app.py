@@ -17,6 +17,7 @@ from anyio.abc import TaskGroup
 from chancy_core import discovery
 from chancy_core.calls import Calls
 from chancy_core.errors import ChancyError
+from chancy_core.given import Follower
 from chancy_core.statement import Names
 from chancy_core.sync import Twins
 from chancy_core.within import Within
@@ -71,14 +72,15 @@ class Chancy(Calls, Within, Twins):
         self.names = Names(schema, prefix)
         self.jobs = (*jobs, *filter(None, os.environ.get("CHANCY_JOBS", "").split(",")))
         self.notifications = notifications
-        self._dsn = dsn
-        self._listen_dsn = listen_dsn
+        self.dsn = dsn
+        self.listen_dsn = listen_dsn
         self._sizes = (min_connections, max_connections)
         self._conninfo: str | None = None
         self._store: Store | None = None
         self._notifier: Notifier | None = None
         self._waits: Waiting | None = None
         self._doors = {}
+        self.follower: Follower | None = None
         self._block = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -118,7 +120,7 @@ class Chancy(Calls, Within, Twins):
         self._store = self._notifier = self._waits = self._conninfo = None
 
     def _told(self) -> str | None:
-        dsn = self._dsn or os.environ.get("CHANCY_DSN") or os.environ.get("DATABASE_URL")
+        dsn = self.dsn or os.environ.get("CHANCY_DSN") or os.environ.get("DATABASE_URL")
         return _conninfo(dsn) if dsn else None
 
     async def _join_server(self, opening: AsyncExitStack) -> str:
@@ -156,7 +158,7 @@ class Chancy(Calls, Within, Twins):
     @property
     def listen_conninfo(self) -> str:
         """How to connect to the database for notifications."""
-        return _conninfo(self._listen_dsn) if self._listen_dsn else self.conninfo
+        return _conninfo(self.listen_dsn) if self.listen_dsn else self.conninfo
 
     def _migrator(self) -> "Migrator":
         from chancy_core.migrate import Line, Migrator
