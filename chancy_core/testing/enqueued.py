@@ -50,14 +50,17 @@ class Enqueued:
 
     def assert_one(self, func: _Function = None, /, **subset: Any) -> QueuedJob:
         """Return the one job that fits. Raises `AssertionError` if there is none, or several."""
+        __tracebackhide__ = True  # the failure is at the caller's line
         return self.assert_count(1, func, **subset)[0]
 
     def assert_none(self, func: _Function = None, /, **subset: Any) -> None:
         """Raise `AssertionError` if any job fits."""
+        __tracebackhide__ = True  # the failure is at the caller's line
         self.assert_count(0, func, **subset)
 
     def assert_count(self, count: int, func: _Function = None, /, **subset: Any) -> list[QueuedJob]:
         """Return the jobs that fit. Raises `AssertionError` if they are not so many."""
+        __tracebackhide__ = True  # the failure is at the caller's line
         name, stored = _name(func, subset), _stored(subset)
         live = self._live()
         found = [job for job in live if not _misfits(job, name, stored)]

@@ -136,9 +136,12 @@ def test_the_mark_is_not_copied(chancy_app: Chancy, chancy_clock: Clock, chancy_
         name = psycopg.conninfo.conninfo_to_dict(chancy_app.dsn)["dbname"]
         conn.execute(f'CREATE DATABASE "{name}_copy" TEMPLATE "{name}"')
         try:
-            with Chancy(
-                psycopg.conninfo.make_conninfo(chancy_server, dbname=f"{name}_copy")
-            ) as copy, pytest.raises(KitError):
+            with (
+                Chancy(
+                    psycopg.conninfo.make_conninfo(chancy_server, dbname=f"{name}_copy")
+                ) as copy,
+                pytest.raises(KitError),
+            ):
                 Clock(copy).advance(hours=1)
         finally:
             conn.execute(f'DROP DATABASE "{name}_copy" WITH (FORCE)')
