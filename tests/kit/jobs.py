@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import anyio
+import pytest
 
 from chancy import INJECTED, Chancy, QueuedJob, job
 
@@ -89,3 +90,13 @@ async def ask(name: str) -> str:
     """Waits for what it has pushed."""
     reference = await app[0].push(greet.bind(name=name))
     return (await app[0].wait_for_job(reference, timeout=10)).result()
+
+
+@job(name="kit.give_up")
+async def give_up() -> None:
+    pytest.fail("seen from inside of a job")
+
+
+@job(name="kit.give_up_plainly")
+def give_up_plainly() -> None:
+    pytest.fail("seen from inside of a job")

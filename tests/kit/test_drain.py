@@ -9,7 +9,20 @@ import pytest
 from chancy import Chancy, Job, Limit, Queue, State, Worker
 from chancy_core.errors import ChancyError, InvalidValue, JobFailed, KitError
 from chancy_core.testing import Clock, drain, sync_drain
-from tests.kit.jobs import Refused, endless, fail, fan, fan_plainly, greet, held, hold, plain, wait
+from tests.kit.jobs import (
+    Refused,
+    endless,
+    fail,
+    fan,
+    fan_plainly,
+    give_up,
+    give_up_plainly,
+    greet,
+    held,
+    hold,
+    plain,
+    wait,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -131,6 +144,14 @@ async def test_what_was_cut_off_goes_back_uncounted(chancy_app: Chancy):
     left = await chancy_app.get_job(reference)
     assert (left.state, left.attempts) == (State.PENDING, 0)
     assert await chancy_app.get_all_workers() == []
+
+
+@pytest.mark.parametrize("job", [give_up, give_up_plainly])
+async def test_a_job_may_fail_the_test(chancy_app: Chancy, job):
+    reference = await chancy_app.push(job.bind())
+    with pytest.raises(pytest.fail.Exception, match="seen from inside"):
+        await drain(chancy_app)
+    assert (await chancy_app.get_job(reference)).state is State.PENDING
 
 
 async def test_a_worker_and_a_drain_do_not_run_the_same_job(chancy_app: Chancy, said):

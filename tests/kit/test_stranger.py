@@ -11,8 +11,9 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
+from chancy import Chancy
 from chancy_core.errors import KitError
-from chancy_core.testing import database
+from chancy_core.testing import database, redirected
 from tests.acceptance.test_readme import blocks
 
 KNOWN = {"chancy_core", "chancy_core.testing", "chancy_core.testing.plugin"}
@@ -143,3 +144,13 @@ def test_a_role_that_may_not_make_databases_is_named(server: str, tmp_path: Path
                 pass
         finally:
             conn.execute("DROP ROLE chancy_poor")
+
+
+def test_an_application_is_sent_back_to_where_it_was(dsn: str):
+    elsewhere = "postgresql://db.example.org/acme"
+    chancy = Chancy(elsewhere, listen_dsn=elsewhere)
+    with redirected(chancy, dsn) as same:
+        assert same is chancy
+        assert chancy.sync_get_all_queues() == []
+        assert chancy.listen_dsn is None
+    assert (chancy.dsn, chancy.listen_dsn) == (elsewhere, elsewhere)
