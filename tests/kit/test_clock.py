@@ -13,7 +13,7 @@ from chancy_core.postgres import Connection
 from chancy_core.testing import Clock, drain
 from chancy_core.testing.databases import MARK
 from tests.kit.jobs import greet, held, hold
-from tests.told import claimed
+from tests.told import claimed, listening
 
 pytestmark = pytest.mark.anyio
 
@@ -65,7 +65,13 @@ async def test_a_clock_that_stands_still_moves_by_hand(chancy_app: Chancy, chanc
     assert chancy_clock.now() < chancy_clock.now()
 
 
-async def test_workers_are_told(chancy_app: Chancy, chancy_clock: Clock):
+async def test_a_move_is_told(chancy_clock: Clock, chancy_dsn: str):
+    async with listening(chancy_dsn) as told:
+        chancy_clock.advance(hours=1)
+        assert set(await told()) == {("", "queue.scheduled:"), ("", "queue.resumed:")}
+
+
+async def test_workers_follow_at_once(chancy_app: Chancy, chancy_clock: Clock):
     await chancy_app.declare(Queue("mail", executor="async", polling_interval=3600))
     due = datetime.now(UTC) + HOUR
     async with Worker(chancy_app):
