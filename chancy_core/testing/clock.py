@@ -44,6 +44,12 @@ class Hands:
             )
         return evolve(self, now=self.now + by, ahead=self.ahead + by)
 
+    def moved_to(self, at: datetime) -> "Hands":
+        """Return the hands at an instant. Raises `InvalidValue` for one in the past, or naive."""
+        if not isinstance(at, datetime) or at.utcoffset() is None:
+            raise InvalidValue(f"the clock is moved to a datetime with a time zone, not to {at!r}")
+        return self.moved(at - self.now)
+
 
 def moved(names: Names, change: Callable[[Hands], Hands]) -> "Request[datetime]":
     """Ask that the clock be set to what *change* makes of its hands; answers what it shows then.
@@ -132,7 +138,7 @@ class Clock:
 
         Raises `InvalidValue` if that is in the past.
         """
-        return self._set(lambda hands: hands.moved(at - hands.now))
+        return self._set(lambda hands: hands.moved_to(at))
 
     def freeze(self, at: datetime | None = None) -> datetime:
         """Stop the clock, at *at* or where it stands; it moves by `advance` alone.
@@ -141,7 +147,7 @@ class Clock:
         Raises `InvalidValue` if *at* is in the past.
         """
         return self._set(
-            lambda hands: evolve(hands if at is None else hands.moved(at - hands.now), goes=False)
+            lambda hands: evolve(hands if at is None else hands.moved_to(at), goes=False)
         )
 
     def unfreeze(self) -> datetime:

@@ -59,8 +59,10 @@ def apart(func: Callable[[], T]) -> T:
 class LoopThread:
     """An event loop in a thread of its own, for code without one.
 
-    with LoopThread("asyncio") as loop:
-        loop.run(coroutine_function, argument)
+        with LoopThread("asyncio") as loop:
+            loop.run(coroutine_function, argument)
+
+    Any thread may run something on it, and calls the plain functions of that itself.
     """
 
     def __init__(self, backend: str) -> None:

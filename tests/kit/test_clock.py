@@ -46,6 +46,9 @@ async def test_it_is_not_moved_back(chancy_clock: Clock):
     ):
         with pytest.raises(InvalidValue, match="moved forward only"):
             move()
+    for at in (datetime(2999, 1, 1), "2999-01-01"):  # noqa: DTZ001
+        with pytest.raises(InvalidValue, match="with a time zone"):
+            chancy_clock.advance_to(at)
     assert is_near(chancy_clock.now(), datetime.now(UTC))
 
 
