@@ -3,7 +3,7 @@
 The map of the house. Each floor may import from the floors below it and from
 its own rooms, never from above; `lint-imports` holds everyone to it.
 
-5  the doors         `chancy` (what applications import), `cli`
+5  the doors         `chancy` (what applications import), `cli`, `testing` (what their tests import)
 4  the main path     `app` and what can be asked of it (`calls` `bulk` `within` `transaction`
                      `sync` `door` `schema` `waiting` `given`), `worker` `life` `assign` `wake`
                      `claim` `lane` `run` `settle` `heartbeat` `watchdog` `notify` `signals`

@@ -16,6 +16,7 @@ import anyio
 from chancy_core import registry
 from chancy_core.calls import Calls
 from chancy_core.errors import ChancyError
+from chancy_core.given import Follower
 from chancy_core.schema import Schema
 from chancy_core.statement import Names
 from chancy_core.sync import Twins
@@ -74,14 +75,15 @@ class Chancy(Calls, Within, Twins, Schema):
         self.names = Names(schema, prefix)
         self.jobs = (*jobs, *filter(None, os.environ.get("CHANCY_JOBS", "").split(",")))
         self.notifications = notifications
-        self._dsn = dsn
-        self._listen_dsn = listen_dsn
+        self.dsn = dsn
+        self.listen_dsn = listen_dsn
         self._sizes = (min_connections, max_connections)
         self._conninfo: str | None = None
         self._store: Store | None = None
         self._notifier: Notifier | None = None
         self._waits: Waiting | None = None
         self._doors = {}
+        self.follower: Follower | None = None
         self._block = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -122,7 +124,7 @@ class Chancy(Calls, Within, Twins, Schema):
         self._store = self._notifier = self._waits = self._conninfo = None
 
     def _told(self) -> str | None:
-        dsn = self._dsn or os.environ.get("CHANCY_DSN") or os.environ.get("DATABASE_URL")
+        dsn = self.dsn or os.environ.get("CHANCY_DSN") or os.environ.get("DATABASE_URL")
         return _conninfo(dsn) if dsn else None
 
     async def _join_server(self, opening: AsyncExitStack) -> str:
@@ -162,7 +164,7 @@ class Chancy(Calls, Within, Twins, Schema):
     @property
     def listen_conninfo(self) -> str:
         """How to connect to the database for notifications."""
-        return _conninfo(self._listen_dsn) if self._listen_dsn else self.conninfo
+        return _conninfo(self.listen_dsn) if self.listen_dsn else self.conninfo
 
     async def ask(self, request: "Request[T]") -> T:
         """Carry out a request of the store's."""

@@ -9,7 +9,7 @@ from chancy_core import given
 from chancy_core.bulk import Pushing
 from chancy_core.codec import shown
 from chancy_core.errors import InvalidValue
-from chancy_core.given import BATCH, Pushable
+from chancy_core.given import BATCH, Follower, Pushable
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names
@@ -102,6 +102,8 @@ class Asking(Protocol):
     """Who can carry out a request."""
 
     names: Names
+    #: Who follows each push, if anybody: the testing kit, where jobs run as they are pushed.
+    follower: Follower | None
 
     async def ask(self, request: "Request[T]") -> T:
         """Carry out a request."""
@@ -140,7 +142,10 @@ class Calls(Asking):
     async def _push(self, batch: list[Job]) -> list[Reference]:
         from chancy_core.store import requests
 
-        return await self.ask(requests.push(self.names, batch, requests.store_surely))
+        references = await self.ask(requests.push(self.names, batch, requests.store_surely))
+        if self.follower is not None:
+            await self.follower.follow(references)
+        return references
 
     def push_many(
         self, jobs: Iterable[Pushable] | AsyncIterable[Pushable], *, batch_size: int = BATCH

@@ -24,8 +24,15 @@ def twin(method: Callable[P, T]) -> Callable[P, T]:
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         if _in_event_loop():
             name = method.__name__
-            awaited = {"__enter__": "async with chancy", "sync_close": "leave `async with chancy`"}
-            instead = awaited.get(name, f"await chancy.{name.removeprefix('sync_')}(...)")
+            awaited = {
+                "Twins.__enter__": "async with chancy",
+                "Twins.sync_close": "leave `async with chancy`",
+                "Inline.__enter__": "async with inline(chancy)",
+                "sync_drain": "await drain(chancy)",
+            }
+            instead = awaited.get(
+                method.__qualname__, f"await chancy.{name.removeprefix('sync_')}(...)"
+            )
             raise ChancyError(
                 f"{name} would block the event loop that runs on this thread: {instead}"
             )

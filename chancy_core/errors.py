@@ -19,6 +19,7 @@
     ├── QueueNotFound (LookupError)
     ├── LeaseLost                       the job is not (any more) the caller's to settle
     ├── JobFailed                       the job that you waited for did not succeed
+    ├── KitError                        the testing kit cannot do that, or not in this database
     └── ExecutionError                  how an attempt may end without the job's own doing
         ├── UnknownFunction             this worker's code has not registered the function
         ├── TimeLimitExceeded (TimeoutError)
@@ -107,6 +108,10 @@ class LeaseLost(ChancyError):
 
 class JobFailed(ChancyError):
     """The job whose result was asked for ended in another state than `succeeded`."""
+
+
+class KitError(ChancyError):
+    """The testing kit cannot do what it was asked: not in this database, or not without end."""
 
 
 class ExecutionError(ChancyError):

@@ -1,18 +1,29 @@
 """What callers give, brought to one form and refused here if it cannot be."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol
 
 from chancy_core import registry
 from chancy_core.codec import shown, unstorable
 from chancy_core.errors import InvalidJob, InvalidValue
 from chancy_core.function import JobFunction
 from chancy_core.hint import LONGEST, OURS, Hint
-from chancy_core.job import Job, State
+from chancy_core.job import Job, Reference, State
 
 #: What can be pushed: `my_job` means `my_job.bind()`.
 Pushable = Job | JobFunction[..., Any]
+
+
+class Follower(Protocol):
+    """Who does something with each batch of jobs once it is stored; the push waits for it."""
+
+    async def follow(self, references: Sequence[Reference]) -> None:
+        """Do it on the event loop of the push."""
+
+    def follow_sync(self, references: Sequence[Reference]) -> None:
+        """Do it in the thread of the push."""
+
 
 #: How many jobs are pushed in one transaction, if nobody says.
 BATCH = 1000

@@ -14,8 +14,8 @@ from uuid import UUID
 from chancy_core import given, registry
 from chancy_core.calls import Named, Which, check_resume, identities, identity, page, several
 from chancy_core.door import Door, twin
-from chancy_core.given import BATCH, Pushable
-from chancy_core.job import QueuedJob, Reference
+from chancy_core.given import BATCH, Follower, Pushable
+from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names, Statement
 
@@ -41,6 +41,7 @@ class Twins(abc.ABC):
 
     names: Names
     notifications: bool
+    follower: Follower | None
     _sizes: tuple[int, int]
 
     #: By process: what `fork` copied is left alone, its locks too, since a thread that is not
@@ -86,7 +87,8 @@ class Twins(abc.ABC):
         with self._open()[0].connection() as conn:
             return run_sync(conn, statement)
 
-    def _ask_sync(self, request: "Request[T]") -> T:
+    def ask_sync(self, request: "Request[T]") -> T:
+        """Carry out a request of the store's. Blocks; refused nowhere, it is no twin."""
         from chancy_core.store import requests, statements
         from chancy_core.store.store import TRANSIENT
 
@@ -109,21 +111,21 @@ class Twins(abc.ABC):
 
         if check:
             find_executor(queue)
-        return self._ask_sync(requests.declare(self.names, queue, upsert=upsert))
+        return self.ask_sync(requests.declare(self.names, queue, upsert=upsert))
 
     @twin
     def sync_get_queue(self, name: str) -> Queue:
         """Return a queue as it is stored."""
         from chancy_core.store import requests
 
-        return self._ask_sync(requests.get_queue(self.names, name))
+        return self.ask_sync(requests.get_queue(self.names, name))
 
     @twin
     def sync_get_all_queues(self) -> list[Queue]:
         """Return all queues, by name."""
         from chancy_core.store import requests, statements
 
-        return self._ask_sync(requests.one(statements.queues(self.names)))
+        return self.ask_sync(requests.one(statements.queues(self.names)))
 
     @twin
     def sync_pause_queue(self, name: str, *, resume_at: datetime | timedelta | None = None) -> None:
@@ -131,49 +133,49 @@ class Twins(abc.ABC):
         from chancy_core.store import requests
 
         check_resume(resume_at)
-        self._ask_sync(requests.pause_queue(self.names, name, resume_at))
+        self.ask_sync(requests.pause_queue(self.names, name, resume_at))
 
     @twin
     def sync_resume_queue(self, name: str) -> None:
         """Make a paused queue active."""
         from chancy_core.store import requests
 
-        self._ask_sync(requests.resume_queue(self.names, name))
+        self.ask_sync(requests.resume_queue(self.names, name))
 
     @twin
     def sync_delete_queue(self, name: str, *, purge_jobs: bool = True) -> int:
         """Delete a queue; answers how many waiting jobs went with it."""
         from chancy_core.store import requests
 
-        return self._ask_sync(requests.delete_queue(self.names, name, purge_jobs=purge_jobs))
+        return self.ask_sync(requests.delete_queue(self.names, name, purge_jobs=purge_jobs))
 
     @twin
     def sync_get_all_workers(self) -> "list[WorkerInfo]":
         """Return the workers that have a row."""
         from chancy_core.store import requests, statements
 
-        return self._ask_sync(requests.one(statements.workers(self.names)))
+        return self.ask_sync(requests.one(statements.workers(self.names)))
 
     # -- jobs --------------------------------------------------------------------------------------
 
     @twin
     def sync_push(self, job: Pushable) -> Reference:
         """Store a job."""
-        from chancy_core.store import requests
-
-        request = requests.push(self.names, [given.job(job)], requests.store_surely)
-        return self._ask_sync(request)[0]
+        return self._push_sync([given.job(job)])[0]
 
     @twin
     def sync_push_many(
         self, jobs: Iterable[Pushable], *, batch_size: int = BATCH
     ) -> list[Reference]:
         """Store jobs, *batch_size* in one transaction; answers their references in this order."""
+        return [ref for batch in given.batches(jobs, batch_size) for ref in self._push_sync(batch)]
+
+    def _push_sync(self, batch: list[Job]) -> list[Reference]:
         from chancy_core.store import requests
 
-        references: list[Reference] = []
-        for batch in given.batches(jobs, batch_size):
-            references += self._ask_sync(requests.push(self.names, batch, requests.store_surely))
+        references = self.ask_sync(requests.push(self.names, batch, requests.store_surely))
+        if self.follower is not None:
+            self.follower.follow_sync(references)
         return references
 
     @twin
@@ -181,14 +183,14 @@ class Twins(abc.ABC):
         """Return a job, live or finished."""
         from chancy_core.store import requests
 
-        return self._ask_sync(requests.get_job(self.names, identity(reference)))
+        return self.ask_sync(requests.get_job(self.names, identity(reference)))
 
     @twin
     def sync_get_jobs(self, references: Iterable[Named]) -> list[QueuedJob]:
         """Return those of these jobs that exist, in no order."""
         from chancy_core.store import requests
 
-        return self._ask_sync(requests.get_jobs(self.names, several(references)))
+        return self.ask_sync(requests.get_jobs(self.names, several(references)))
 
     @twin
     def sync_list_jobs(
@@ -198,35 +200,35 @@ class Twins(abc.ABC):
         from chancy_core.store import requests
 
         wanted = page(which, limit)
-        return self._ask_sync(requests.list_jobs(self.names, wanted, limit, before))
+        return self.ask_sync(requests.list_jobs(self.names, wanted, limit, before))
 
     @twin
     def sync_cancel_job(self, reference: Named) -> "Answer":
         """Cancel a job."""
         from chancy_core.store import requests
 
-        return self._ask_sync(requests.cancel(self.names, [identity(reference)]))[0]
+        return self.ask_sync(requests.cancel(self.names, [identity(reference)]))[0]
 
     @twin
     def sync_cancel_jobs(self, which: Which) -> "list[Answer]":
         """Cancel jobs; one answer for each."""
         from chancy_core.store import requests
 
-        return self._ask_sync(requests.cancel(self.names, identities(which)))
+        return self.ask_sync(requests.cancel(self.names, identities(which)))
 
     @twin
     def sync_retry_jobs(self, which: Which) -> "list[Answer]":
         """Run jobs once more that are finished or wait for later; one answer for each."""
         from chancy_core.store import requests
 
-        return self._ask_sync(requests.retry(self.names, identities(which)))
+        return self.ask_sync(requests.retry(self.names, identities(which)))
 
     @twin
     def sync_purge_jobs(self, which: Which) -> "list[Answer]":
         """Delete jobs that are not running; one answer for each."""
         from chancy_core.store import requests
 
-        return self._ask_sync(requests.purge(self.names, identities(which)))
+        return self.ask_sync(requests.purge(self.names, identities(which)))
 
     @twin
     def sync_wait_for_job(
@@ -258,7 +260,7 @@ class Twins(abc.ABC):
         until = float("inf") if timeout is None else time.monotonic() + timeout
         while wanted.missing:
             try:
-                found = self._ask_sync(requests.get_jobs(self.names, wanted.missing))
+                found = self.ask_sync(requests.get_jobs(self.names, wanted.missing))
             except PoolClosed:
                 raise
             except TRANSIENT as exc:
@@ -281,4 +283,4 @@ class Twins(abc.ABC):
         """Send a hint of your own to all workers."""
         from chancy_core.store import requests
 
-        self._ask_sync(requests.tell(given.own_hint(name, subject)))
+        self.ask_sync(requests.tell(given.own_hint(name, subject)))

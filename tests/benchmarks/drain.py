@@ -18,8 +18,8 @@ import psycopg
 
 from chancy import Chancy, Job, Queue, Worker, job
 from chancy_core import embedded
+from chancy_core.testing import database
 from tests.benchmarks import bare
-from tests.databases import database
 
 
 @job(name="drain.nothing", queue="drain")

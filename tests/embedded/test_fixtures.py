@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from tests.databases import database
+from chancy_core.testing import database
 
 
 @pytest.mark.parametrize("turn", [1, 2])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chancy_core import codec
 from chancy_core.errors import InvalidValue
 from chancy_core.perform import describe
-from tests.databases import database
+from chancy_core.testing import database
 
 ANY_TEXT = st.text(st.characters())  # NUL and lone surrogates included
 SCALARS = (

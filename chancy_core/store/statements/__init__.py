@@ -26,6 +26,7 @@ from chancy_core.store.statements.workers import workers as workers
 from chancy_core.store.statements.working import Settlement as Settlement
 from chancy_core.store.statements.working import audit as audit
 from chancy_core.store.statements.working import claim as claim
+from chancy_core.store.statements.working import claim_one as claim_one
 from chancy_core.store.statements.working import ensure_partitions as ensure_partitions
 from chancy_core.store.statements.working import finish as finish
 from chancy_core.store.statements.working import give_back as give_back

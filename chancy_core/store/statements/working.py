@@ -44,6 +44,24 @@ def claim(
     return Statement.of("claim", names, params, rows.claimed)
 
 
+def claim_one(
+    names: Names,
+    worker: UUID,
+    *,
+    ids: Sequence[UUID] | None = None,
+    queues: Sequence[str] | None = None,
+) -> Statement[rows.Claimed | None]:
+    """Claim the next due job, of these *ids* or *queues* if they are given."""
+    params = {
+        "worker": worker,
+        "ids": None if ids is None else list(ids),
+        "queues": None if queues is None else list(queues),
+    }
+    return Statement.of(
+        "claim_one", names, params, lambda found: next(iter(rows.claimed(found)), None)
+    )
+
+
 def rate_lock(names: Names, queue: str) -> Statement[tuple[int, float] | None]:
     """Lock a queue's rate; answers how many jobs may begin, and the seconds until the next may.
 
