@@ -2,14 +2,23 @@
 
 from collections.abc import AsyncIterable, Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol, TypeVar, Union
+from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import UUID
 
 from chancy_core import given
 from chancy_core.bulk import Pushing
-from chancy_core.codec import shown
-from chancy_core.errors import InvalidValue
-from chancy_core.given import BATCH, Follower, Pushable
+from chancy_core.given import (
+    BATCH,
+    Follower,
+    Named,
+    Pushable,
+    Which,
+    check_resume,
+    identities,
+    identity,
+    page,
+    several,
+)
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names
@@ -21,81 +30,6 @@ if TYPE_CHECKING:
     from chancy_core.waiting import Waiting
 
 T = TypeVar("T")
-
-#: A job, by what `push` answered, its id, or the id's text.
-Named = Reference | UUID | str
-#: Which jobs a bulk call is about.
-Which = Union[Iterable[Named], "JobFilter"]
-
-
-def identity(reference: Named) -> UUID:
-    """Return the id that *reference* is, or holds.
-
-    Raises `InvalidValue` for anything else.
-    """
-    if isinstance(reference, Reference):
-        return reference.id
-    if isinstance(reference, UUID):
-        return reference
-    try:
-        return UUID(reference)
-    except (ValueError, AttributeError, TypeError) as exc:
-        raise InvalidValue(
-            f"a job is referred to by what push answered, its UUID, or that as text, "
-            f"not by {shown(reference)}"
-        ) from exc
-
-
-def identities(which: Which) -> "list[UUID] | JobFilter":
-    """Return the ids that are meant, or the filter that finds them."""
-    from chancy_core.filter import JobFilter
-
-    if isinstance(which, JobFilter):
-        return which
-    if isinstance(which, Reference | UUID | str):
-        raise InvalidValue(
-            f"give several references, or a JobFilter, not the single {shown(which)}"
-        )
-    if not isinstance(which, Iterable):
-        raise InvalidValue(f"give several references, or a JobFilter, not {shown(which)}")
-    return [identity(reference) for reference in which]
-
-
-def several(references: Iterable[Named]) -> list[UUID]:
-    """Return the ids of several jobs, which no filter finds."""
-    ids = identities(references)
-    if not isinstance(ids, list):
-        raise InvalidValue(f"give several references, not {ids!r}; list_jobs takes a JobFilter")
-    return ids
-
-
-def page(which: "JobFilter | None", limit: int) -> "JobFilter":
-    """Return the filter of a list. Raises `InvalidValue` for no filter, or a page of no size."""
-    from chancy_core.filter import JobFilter
-
-    if not isinstance(which, JobFilter | None):
-        raise InvalidValue(
-            f"a list takes a JobFilter, such as JobFilter(queue='q'), not {shown(which)}"
-        )
-    if not isinstance(limit, int) or not 1 <= limit <= 10_000:
-        raise InvalidValue(f"a page has 1 to 10,000 jobs, not {shown(limit)}")
-    return which or JobFilter()
-
-
-def check_resume(resume_at: datetime | timedelta | None) -> None:
-    """Raise `InvalidValue` if a queue cannot become active then."""
-    if resume_at is None:
-        return
-    if isinstance(resume_at, timedelta):
-        fits = timedelta(0) <= resume_at <= timedelta(days=36_500)
-    else:
-        aware = isinstance(resume_at, datetime) and resume_at.utcoffset() is not None
-        fits = aware and 1 < resume_at.year < 9999
-    if not fits:
-        raise InvalidValue(
-            "resume_at must be a timedelta of up to 100 years, or a datetime with a time zone in "
-            f"the years 2 to 9998, not {resume_at!r}"
-        )
 
 
 class Asking(Protocol):

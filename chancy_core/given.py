@@ -1,8 +1,10 @@
 """What callers give, brought to one form and refused here if it cannot be."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from itertools import islice
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Union
+from uuid import UUID
 
 from chancy_core import registry
 from chancy_core.codec import shown, unstorable
@@ -11,8 +13,15 @@ from chancy_core.function import JobFunction
 from chancy_core.hint import LONGEST, OURS, Hint
 from chancy_core.job import Job, Reference, State
 
+if TYPE_CHECKING:
+    from chancy_core.filter import JobFilter
+
 #: What can be pushed: `my_job` means `my_job.bind()`.
 Pushable = Job | JobFunction[..., Any]
+#: A job, by what `push` answered, its id, or the id's text.
+Named = Reference | UUID | str
+#: Which jobs a bulk call is about.
+Which = Union[Iterable[Named], "JobFilter"]
 
 
 class Follower(Protocol):
@@ -98,3 +107,73 @@ def own_hint(name: str, subject: str) -> Hint:
             f"not {length - 1:,}"
         )
     return made
+
+
+def identity(reference: Named) -> UUID:
+    """Return the id that *reference* is, or holds.
+
+    Raises `InvalidValue` for anything else.
+    """
+    if isinstance(reference, Reference):
+        return reference.id
+    if isinstance(reference, UUID):
+        return reference
+    try:
+        return UUID(reference)
+    except (ValueError, AttributeError, TypeError) as exc:
+        raise InvalidValue(
+            f"a job is referred to by what push answered, its UUID, or that as text, "
+            f"not by {shown(reference)}"
+        ) from exc
+
+
+def identities(which: Which) -> "list[UUID] | JobFilter":
+    """Return the ids that are meant, or the filter that finds them."""
+    from chancy_core.filter import JobFilter
+
+    if isinstance(which, JobFilter):
+        return which
+    if isinstance(which, Reference | UUID | str):
+        raise InvalidValue(
+            f"give several references, or a JobFilter, not the single {shown(which)}"
+        )
+    if not isinstance(which, Iterable):
+        raise InvalidValue(f"give several references, or a JobFilter, not {shown(which)}")
+    return [identity(reference) for reference in which]
+
+
+def several(references: Iterable[Named]) -> list[UUID]:
+    """Return the ids of several jobs, which no filter finds."""
+    ids = identities(references)
+    if not isinstance(ids, list):
+        raise InvalidValue(f"give several references, not {ids!r}; list_jobs takes a JobFilter")
+    return ids
+
+
+def page(which: "JobFilter | None", limit: int) -> "JobFilter":
+    """Return the filter of a list. Raises `InvalidValue` for no filter, or a page of no size."""
+    from chancy_core.filter import JobFilter
+
+    if not isinstance(which, JobFilter | None):
+        raise InvalidValue(
+            f"a list takes a JobFilter, such as JobFilter(queue='q'), not {shown(which)}"
+        )
+    if not isinstance(limit, int) or not 1 <= limit <= 10_000:
+        raise InvalidValue(f"a page has 1 to 10,000 jobs, not {shown(limit)}")
+    return which or JobFilter()
+
+
+def check_resume(resume_at: datetime | timedelta | None) -> None:
+    """Raise `InvalidValue` if a queue cannot become active then."""
+    if resume_at is None:
+        return
+    if isinstance(resume_at, timedelta):
+        fits = timedelta(0) <= resume_at <= timedelta(days=36_500)
+    else:
+        aware = isinstance(resume_at, datetime) and resume_at.utcoffset() is not None
+        fits = aware and 1 < resume_at.year < 9999
+    if not fits:
+        raise InvalidValue(
+            "resume_at must be a timedelta of up to 100 years, or a datetime with a time zone in "
+            f"the years 2 to 9998, not {resume_at!r}"
+        )

@@ -12,9 +12,19 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from uuid import UUID
 
 from chancy_core import given, registry
-from chancy_core.calls import Named, Which, check_resume, identities, identity, page, several
 from chancy_core.door import Door, twin
-from chancy_core.given import BATCH, Follower, Pushable
+from chancy_core.given import (
+    BATCH,
+    Follower,
+    Named,
+    Pushable,
+    Which,
+    check_resume,
+    identities,
+    identity,
+    page,
+    several,
+)
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names, Statement

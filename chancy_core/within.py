@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from chancy_core import given
-from chancy_core.calls import Named, Which, check_resume, identities, identity
 from chancy_core.errors import InvalidValue
-from chancy_core.given import Pushable
+from chancy_core.given import Named, Pushable, Which, check_resume, identities, identity
 from chancy_core.job import QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names
