@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 import anyio
 from anyio.abc import TaskStatus
 
-from chancy_core import registry, signals
+from chancy_core import registry
 from chancy_core.tags import own_tags
 
 if TYPE_CHECKING:
@@ -119,6 +119,8 @@ class Worker:
 
     async def _obey_signals(self) -> None:
         if self.signals:
+            from chancy_core import signals
+
             await signals.obey(self._signalled)
 
     def _signalled(self, number: signal.Signals) -> None:
