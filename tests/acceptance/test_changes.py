@@ -1,23 +1,33 @@
 """Queues are changed, paused and deleted while workers run them."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any, Self
 
 import anyio
 import pytest
 
-from chancy import Chancy, Queue, State, Worker
+from chancy import Chancy, Queue, State, Worker, job
 from chancy_core import discovery
 from chancy_core.executor import Call, Capability, Executor
-from chancy_core.store import requests
-from tests.stage import push
+from tests.stage import connect, push
 
 pytestmark = pytest.mark.anyio
 
 
-async def ask(chancy: Chancy, request: Any) -> Any:
-    return await chancy.store.ask(request, chancy.hint)
+@job(name="changes.pass", queue="other")
+async def pass_by() -> None: ...
+
+
+@pytest.fixture
+async def look(chancy: Chancy) -> Callable[[], Awaitable[object]]:
+    """Return when a worker has looked for work since: it has run a job of another queue."""
+    await chancy.declare(Queue("other", executor="async"))
+
+    async def looked() -> None:
+        await chancy.wait_for_job(await chancy.push(pass_by), timeout=5)
+
+    return looked
 
 
 async def until(true: Callable[[], bool], within: float = 1.0) -> None:
@@ -42,13 +52,12 @@ async def test_more_and_fewer_slots_take_effect_without_draining(chancy, dsn, st
 
 
 async def test_fewer_slots_hold_once_the_surplus_has_ended(chancy, dsn, stage):
-    async with Worker(chancy):
+    async with Worker(chancy) as worker:
         await push(chancy, dsn, 4)
         await stage.until_begun(4)
-        await chancy.declare(Queue("q", executor="async", concurrency=1), upsert=True)
-        # The declaration of a later queue is seen after this one's.
-        await chancy.declare(Queue("later", executor="async"))
-        await anyio.sleep(0.2)
+        with worker.events.subscribe("worker.queue.changed") as changes:
+            await chancy.declare(Queue("q", executor="async", concurrency=1), upsert=True)
+            await changes.next(1)
         stage.go.set()
         await until(lambda: len(stage.ended) == 4)
         stage.go = anyio.Event()
@@ -60,28 +69,47 @@ async def test_fewer_slots_hold_once_the_surplus_has_ended(chancy, dsn, stage):
     assert stage.most == 1
 
 
-async def test_a_paused_queue_begins_nothing_and_what_runs_goes_on(chancy, dsn, stage):
+async def test_a_paused_queue_begins_nothing_and_what_runs_goes_on(chancy, dsn, stage, look):
     await push(chancy, dsn, 6)
     async with Worker(chancy):
         await stage.until_begun(4)
-        await ask(chancy, requests.pause_queue(chancy.names, "q", None))
+        await chancy.pause_queue("q")
         stage.go.set()
         await until(lambda: len(stage.ended) == 4)
-        await anyio.sleep(0.1)
+        await look()
         assert len(stage.begun) == 4
-        await ask(chancy, requests.resume_queue(chancy.names, "q"))
+        await chancy.resume_queue("q")
         await until(lambda: len(stage.ended) == 6)
+
+
+async def test_a_pause_too_short_to_be_seen_leaves_no_queue_dry(chancy, dsn, stage, look):
+    stage.go.set()
+    queue = Queue("q", executor="async", concurrency=4, polling_interval=3600)
+    await chancy.declare(queue, upsert=True)
+    worker = Worker(chancy)
+    with worker.events.subscribe("worker.queue.started") as started:
+        async with worker, await connect(dsn) as conn:
+            while (await started.next(5)).subject != "q":
+                pass
+            # The worker is told of the push, and not of the pause in which it finds nothing.
+            await conn.execute("UPDATE chancy_queues SET state = 'paused' WHERE name = 'q'")
+            (reference,) = await push(chancy, dsn, 1)
+            await look()
+            assert stage.begun == []
+            await chancy.resume_queue("q")
+            assert (await chancy.wait_for_job(reference, timeout=1)).state is State.SUCCEEDED
 
 
 async def test_a_pause_ends_by_itself(chancy, dsn, stage):
     stage.go.set()
-    await ask(chancy, requests.pause_queue(chancy.names, "q", timedelta(seconds=0.5)))
+    (reference,) = await push(chancy, dsn, 1)
+    await chancy.pause_queue("q", resume_at=timedelta(seconds=0.5))
+    paused = await chancy.get_queue("q")
     async with Worker(chancy):
-        await push(chancy, dsn, 1)
-        await anyio.sleep(0.2)
-        assert stage.begun == []
-        await until(lambda: stage.ended == [0], 1.5)
-    queue = await ask(chancy, requests.get_queue(chancy.names, "q"))
+        done = await chancy.wait_for_job(reference, timeout=10)
+    assert paused.resume_at is not None
+    assert timedelta(0) <= done.started_at - paused.resume_at < timedelta(seconds=1)
+    queue = await chancy.get_queue("q")
     assert (queue.state, queue.resume_at) == (Queue.State.ACTIVE, None)
 
 
@@ -89,8 +117,7 @@ async def test_a_deleted_queue_begins_nothing_and_its_running_jobs_end(chancy, d
     references = await push(chancy, dsn, 6)
     async with Worker(chancy):
         await stage.until_begun(4)
-        gone = requests.delete_queue(chancy.names, "q", purge_jobs=True)
-        assert await ask(chancy, gone) == 2
+        assert await chancy.delete_queue("q", purge_jobs=True) == 2
         stage.go.set()
         await until(lambda: len(stage.ended) == 4)
     jobs = await chancy.get_jobs(references)
@@ -131,7 +158,7 @@ class Loud(Executor):
 
 
 async def test_another_executor_takes_the_idle_slots_while_the_rest_drains(
-    chancy, dsn, stage, monkeypatch
+    chancy, dsn, stage, look, monkeypatch
 ):
     load = discovery.load
     monkeypatch.setattr(
@@ -147,7 +174,7 @@ async def test_another_executor_takes_the_idle_slots_while_the_rest_drains(
             await Loud.opened.wait()
         references += await push(chancy, dsn, 3)
         await until(lambda: len(stage.begun) == 4)  # the one slot that is free
-        await anyio.sleep(0.1)
+        await look()
         assert (len(stage.begun), Loud.made) == (4, [{"volume": 1}])
         Loud.opened = anyio.Event()
         await chancy.declare(loud.options(executor_options={"volume": 2}), upsert=True)
@@ -169,18 +196,17 @@ async def test_default_is_there_once_a_worker_has_started(chancy):
     assert names == ["default", "q"]
 
 
-async def test_a_queue_that_comes_back_counts_what_still_runs(chancy, dsn, stage):
+async def test_a_queue_that_comes_back_counts_what_still_runs(chancy, dsn, stage, look):
     queue = Queue("q", executor="async", concurrency=4)
-    async with Worker(chancy, grace_period=0.1):
+    async with Worker(chancy, grace_period=0.1) as worker:
         references = await push(chancy, dsn, 4)
         await stage.until_begun(4)
         await chancy.declare(queue.options(tags={"nobody"}), upsert=True)
-        await chancy.declare(Queue("seen", executor="async"))  # after the change before
-        await anyio.sleep(0.2)
+        await until(lambda: "q" not in worker.queues)
         references += await push(chancy, dsn, 4)
         await chancy.declare(queue.options(concurrency=6), upsert=True)
         await stage.until_begun(6)
-        await anyio.sleep(0.1)
+        await look()
         assert stage.now == 6
         stage.go.set()
         jobs = await chancy.wait_for_jobs(references, timeout=10)
