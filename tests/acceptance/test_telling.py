@@ -120,7 +120,8 @@ async def test_many_hints_go_out_in_one_statement_and_in_their_order(
     notify = statements.notify
 
     def counted(names: Any, hints: Any) -> Any:
-        sent.append(len(hints))
+        if own := [hint for hint in hints if hint.name == "acme.refresh"]:
+            sent.append(len(own))
         return notify(names, hints)
 
     monkeypatch.setattr(statements, "notify", counted)
@@ -130,7 +131,7 @@ async def test_many_hints_go_out_in_one_statement_and_in_their_order(
         heard: list[Any] = []
         with anyio.fail_after(10):
             while len(heard) < 100:
-                heard += await told()
+                heard += [each for each in await told() if "acme.refresh" in each[1]]
     assert heard == [("", f"acme.refresh:{n}") for n in range(100)]
     assert sum(sent) == 100
     assert len(sent) <= 2  # the first may have gone at once
