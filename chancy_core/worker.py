@@ -53,7 +53,7 @@ class Worker:
 
     `events` tells what happens here and what other processes have said.
 
-    Raises `InvalidValue` for a name or tags that cannot be stored.
+    Raises `InvalidValue` for a name or tags that cannot be stored, or a *grace_period* below 0.
     """
 
     def __init__(
@@ -136,15 +136,22 @@ class Worker:
         """Find out what would be wrong before anything is begun."""
         if self._begun:
             raise ChancyError(f"worker {self.name!r} has been started before: make a new Worker")
-        await self.chancy.check()
-        registry.import_jobs(self.chancy.jobs)
         self._begun = True
+        try:
+            await self.chancy.check()
+            registry.import_jobs(self.chancy.jobs)
+        except BaseException:
+            self._begun = False
+            raise
 
     def stop(self, *, grace_period: float | None = None) -> None:
         """Begin to stop; called again, skip what is left of the grace period.
 
-        *grace_period*, in seconds, takes the place of the worker's own.
+        *grace_period*, in seconds, takes the place of the worker's own. Raises `InvalidValue` for
+        one that makes no sense.
         """
+        if grace_period is not None:
+            _check(self.name, grace_period)
         if self.stopping.is_set():
             self.hurry.set()
         elif grace_period is not None:

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from chancy import Limit, State, Worker, job
-from chancy_core.errors import ChancyError
+from chancy_core.errors import ChancyError, InvalidValue
 from tests.stage import connect, push, stages
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +61,23 @@ async def test_cancelling_start_from_outside_stops_in_good_order(chancy, dsn, st
     jobs = await chancy.get_jobs(references)
     assert [job.state for job in jobs] == [State.SUCCEEDED] * 2
     assert await workers(dsn) == []
+
+
+async def test_a_stop_with_a_grace_period_of_nonsense_is_refused_and_stops_nothing(chancy):
+    async with Worker(chancy) as worker:
+        with pytest.raises(InvalidValue, match="grace_period must be 0 or more seconds, not -1"):
+            worker.stop(grace_period=-1)
+        assert not worker.stopping.is_set()
+
+
+async def test_a_worker_may_be_started_again_if_it_never_began(chancy):
+    worker = Worker(chancy)
+    chancy.jobs = ("tests.nowhere",)
+    with pytest.raises(ModuleNotFoundError):
+        await worker.start()
+    chancy.jobs = ()
+    async with worker:
+        assert not worker.stopping.is_set()
 
 
 async def test_a_worker_has_one_life(chancy):
