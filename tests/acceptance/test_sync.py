@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -249,6 +250,10 @@ if child == 0:
     try:
         for _ in range(3):
             chancy.sync_push(Job("child", queue="q"))
+        sys.path.insert(0, sys.argv[2])
+        from tests.acceptance.test_sync import act
+
+        act(chancy)  # each twin
         chancy.sync_close()
         status = 0
     finally:
@@ -262,9 +267,9 @@ chancy.sync_close()
 """
 
 
-def test_after_a_fork_both_push_on(closed: Chancy, dsn: str):
+def test_after_a_fork_both_push_on_and_each_twin_works(closed: Chancy, dsn: str):
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", FORK, dsn],
+        [sys.executable, "-W", "error", "-c", FORK, dsn, str(Path(__file__).parents[2])],
         capture_output=True,
         text=True,
         timeout=60,
