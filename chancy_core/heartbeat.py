@@ -33,6 +33,8 @@ LEASE = 10.0
 INTERVAL = 2.5
 #: How often a job's worker may die before the job is quarantined.
 CRASH_LIMIT = 3
+#: How many jobs of the dead are taken back in one transaction.
+AT_ONCE = 500
 #: What the connection is given, so that a dead link is noticed well before the lease runs out.
 _LINK = {
     "connect_timeout": "5",
@@ -142,8 +144,10 @@ class Heartbeat:
             self.incarnation = reborn
             return
         self._mark(began)
-        if self._gapless_since is not None and time.monotonic() - self._gapless_since >= LEASE:
-            self._rescue()
+        if self._gapless_since is not None and began - self._gapless_since >= LEASE:
+            # As long as there is more, but not until the next renewal is late.
+            while self._rescue() == AT_ONCE and time.monotonic() < began + INTERVAL / 2:
+                pass
 
     def _mark(self, now: float) -> None:
         """Note a renewal that was sent at *now*, on the monotonic clock.
@@ -154,12 +158,15 @@ class Heartbeat:
             self._gapless_since = now
         self._last = now
 
-    def _rescue(self) -> None:
-        """Declare the expired dead and then, in the same transaction, take their jobs back."""
+    def _rescue(self) -> int:
+        """Declare the expired dead and then, in the same transaction, take their jobs back.
+
+        Answers how many there were, `AT_ONCE` at most.
+        """
         assert self._conn is not None
         with self._conn.transaction():
             dead = self._run(statements.bury(self._names))
-            taken = self._run(statements.rescue(self._names, CRASH_LIMIT))
+            taken = self._run(statements.rescue(self._names, CRASH_LIMIT, AT_ONCE))
         if dead:
             log.warning("declared dead: workers %s", ", ".join(map(str, dead)))
         hints = set()
@@ -170,6 +177,7 @@ class Heartbeat:
             log.warning("job %s: its worker died; now %s", job, state)
         if hints:
             self._run(statements.notify(self._names, hints))
+        return len(taken)
 
     def _run(self, statement: Statement[T]) -> T:
         if self._conn is None:

@@ -6,7 +6,7 @@ WITH orphan AS MATERIALIZED (
      WHERE job.state = 'running'
        AND NOT EXISTS (SELECT FROM {workers} AS w WHERE w.id = job.worker AND NOT w.dead)
      ORDER BY job.id
-     LIMIT 500
+     LIMIT %(at_once)s
        FOR UPDATE SKIP LOCKED
 ), again AS (
     UPDATE {jobs}

@@ -490,7 +490,7 @@ async def test_a_running_row_of_the_far_future_can_still_end(chancy: Chancy, dsn
                 )
             chancy.complete_ex(conn, await chancy.get_job(done), 7)
         await chancy.store.run(statements.give_back(chancy.names, worker))
-        await chancy.store.run(statements.rescue(chancy.names, 3))
+        await chancy.store.run(statements.rescue(chancy.names, 3, 500))
         assert (await chancy.get_job(done)).result() == 7
         assert (await chancy.get_job(given_back)).state is State.LOST
         assert (await chancy.get_job(left)).state is State.LOST

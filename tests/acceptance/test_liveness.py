@@ -6,7 +6,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from chancy import Job, State, Worker, job
+from chancy import Job, JobFilter, State, Worker, job
 from chancy_core import heartbeat
 from tests.stage import connect, push
 
@@ -90,3 +90,26 @@ async def test_the_jobs_of_a_dead_worker_are_taken_back(chancy, dsn, stage, monk
         again, third = await chancy.wait_for_jobs(references, timeout=20)
     assert (again.state, again.crashes, again.claims) == (State.SUCCEEDED, 1, 2)
     assert (third.state, third.crashes, third.claims) == (State.QUARANTINED, 3, 1)
+
+
+async def test_a_dead_worker_with_many_jobs_is_rid_of_all_in_one_beat(chancy, dsn, monkeypatch):
+    monkeypatch.setattr(heartbeat, "AT_ONCE", 100)
+    await push(chancy, dsn, 350)
+    async with await connect(dsn) as conn:
+        await conn.execute(
+            "UPDATE chancy_jobs SET state = 'running', worker = gen_random_uuid(), claims = 1,"
+            " lease_id = gen_random_uuid(), started_at = now()"
+        )
+    living = heartbeat.Heartbeat(chancy.conninfo, chancy.names, name="living", tags=())
+    with monkeypatch.context() as patch:
+        patch.setattr(heartbeat, "INTERVAL", 3600)  # it beats when it is told to
+        await anyio.to_thread.run_sync(living.start)
+    try:
+        living._gapless_since = living._last - heartbeat.LEASE
+        await anyio.to_thread.run_sync(living._once)
+    finally:
+        await anyio.to_thread.run_sync(living.stop)
+    assert len({rescued.job for rescued in living.rescued()}) == 350
+    pending = await chancy.list_jobs(JobFilter(state="pending"), limit=500)
+    assert {(job.state, job.crashes) for job in pending.jobs} == {(State.PENDING, 1)}
+    assert len(pending.jobs) == 350

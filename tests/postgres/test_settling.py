@@ -216,7 +216,7 @@ async def test_a_worker_gives_back_what_it_holds_and_nothing_else(dsn: str) -> N
 
 async def rescue(store: Store, crash_limit: int = 3) -> dict[Any, str]:
     await store.run(statements.bury(NAMES))
-    taken = await store.run(statements.rescue(NAMES, crash_limit))
+    taken = await store.run(statements.rescue(NAMES, crash_limit, 500))
     return {id_: state for id_, (_, state) in taken.items()}
 
 

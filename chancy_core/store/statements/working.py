@@ -144,9 +144,13 @@ def audit(
     return Statement.of("audit", names, params, lambda found: [(*row,) for row in found])
 
 
-def rescue(names: Names, crash_limit: int) -> Statement[dict[UUID, tuple[str, str]]]:
-    """Take back the jobs of the dead; answers the queue of each, and what became of it."""
-    return Statement.of("rescue", names, {"crash_limit": crash_limit}, _became)
+def rescue(names: Names, crash_limit: int, at_once: int) -> Statement[dict[UUID, tuple[str, str]]]:
+    """Take back jobs of the dead, *at_once* of them at most.
+
+    Answers the queue of each, and what became of it.
+    """
+    params = {"crash_limit": crash_limit, "at_once": at_once}
+    return Statement.of("rescue", names, params, _became)
 
 
 def ensure_partitions(names: Names, days: int = 14) -> Statement[int]:
