@@ -16,8 +16,8 @@ from chancy_core.run import Attempt
 
 log = logging.getLogger("chancy.watchdog")
 
-#: Seconds between two looks.
-TICK = 0.25
+#: Seconds between two looks at the event loop, and at the jobs.
+TICK, LOOK = 0.25, 1.0
 #: Seconds for which a loop may be busy with one thing.
 BLOCKED = 1.0
 #: Seconds that a job may take to end once it was told to.
@@ -48,6 +48,7 @@ class Watchdog:
             target=self._watch_loop, args=[over], name="chancy-watchdog", daemon=True
         )
         thread.start()
+        looked = monotonic()
         try:
             while True:
                 self._alive_at = monotonic()
@@ -58,7 +59,9 @@ class Watchdog:
                         "worker %s: its event loop runs again after %.1f s", self._worker, late
                     )
                     self._events.emit("worker.blocked", self._worker, late)
-                self.look()
+                if monotonic() - looked >= LOOK:
+                    self.look()
+                    looked = monotonic()
         finally:
             over.set()
 

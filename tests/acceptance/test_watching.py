@@ -178,6 +178,7 @@ async def test_a_worker_leaves_without_a_coroutine_that_swallows_cancellation(
     chancy, dsn, stage, monkeypatch, caplog
 ):
     monkeypatch.setattr(watchdog, "STUCK", 0.2)
+    monkeypatch.setattr(watchdog, "LOOK", 0.1)
     reference = await chancy.push(swallow.bind(dsn))
     worker = Worker(chancy, name="w", grace_period=0.1)
     with worker.events.subscribe("worker.*", "job.stuck") as seen:
@@ -214,6 +215,7 @@ async def test_a_worker_leaves_without_a_coroutine_that_swallows_cancellation(
 
 async def test_a_job_that_outstays_its_time_limit_is_named(chancy, dsn, stage, monkeypatch, caplog):
     monkeypatch.setattr(watchdog, "STUCK", 0.1)
+    monkeypatch.setattr(watchdog, "LOOK", 0.1)
     limited = swallow.bind(dsn).with_limits([Limit(Limit.Type.TIME, 0.05)])
     async with Worker(chancy) as worker:
         with worker.events.subscribe("job.stuck") as seen:
