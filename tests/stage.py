@@ -22,11 +22,14 @@ class Stage:
         self.changed.set()
         self.changed = anyio.Event()
 
-    async def play(self, number: int) -> None:
+    def begin(self, number: int) -> None:
         self.begun.append(number)
         self.now += 1
         self.most = max(self.most, self.now)
         self._tell()
+
+    async def play(self, number: int) -> None:
+        self.begin(number)
         try:
             await self.go.wait()
             self.ended.append(number)

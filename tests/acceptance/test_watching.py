@@ -161,7 +161,7 @@ async def test_a_loop_that_is_only_busy_is_not_called_blocked(chancy, dsn, stage
 async def swallow(stage: str, *, me: QueuedJob = INJECTED) -> str:
     """Ignore being cancelled, as a careless `except BaseException` does, until the test says so."""
     release = stages[stage].go
-    stages[stage].begun.append(0)
+    stages[stage].begin(0)
     while not release.is_set():
         try:
             await anyio.sleep(0.02)
@@ -184,9 +184,7 @@ async def test_a_worker_leaves_without_a_coroutine_that_swallows_cancellation(
     with worker.events.subscribe("worker.*", "job.stuck") as seen:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(worker.start)
-            with anyio.fail_after(5):
-                while not stage.begun:
-                    await anyio.sleep(0.01)
+            await stage.until_begun(1)
             began = time.monotonic()
             worker.stop()
             while (event := await seen.next(5)).name != "worker.grace_over":
