@@ -120,6 +120,26 @@ class Within:
         return self._change(conn, requests.declare(self.names, queue, upsert=upsert))
 
     @overload
+    def get_queue_ex(self, conn: "Sync", name: str) -> Queue: ...
+    @overload
+    def get_queue_ex(self, conn: "Async", name: str) -> Awaitable[Queue]: ...
+    def get_queue_ex(self, conn: "Sync | Async", name: str) -> Any:
+        """Return a queue's settings as the caller's transaction sees them."""
+        from chancy_core.store import requests
+
+        return self._change(conn, requests.get_queue(self.names, name))
+
+    @overload
+    def get_all_queues_ex(self, conn: "Sync") -> list[Queue]: ...
+    @overload
+    def get_all_queues_ex(self, conn: "Async") -> Awaitable[list[Queue]]: ...
+    def get_all_queues_ex(self, conn: "Sync | Async") -> Any:
+        """Return all queues, by name, as the caller's transaction sees them."""
+        from chancy_core.store import requests, statements
+
+        return self._change(conn, requests.one(statements.queues(self.names)))
+
+    @overload
     def pause_queue_ex(
         self, conn: "Sync", name: str, *, resume_at: datetime | timedelta | None = None
     ) -> None: ...

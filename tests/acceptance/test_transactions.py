@@ -8,7 +8,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from chancy import INJECTED, Chancy, Queue, QueuedJob, State, Worker, job
-from chancy_core.errors import InvalidJob, InvalidValue, LeaseLost
+from chancy_core.errors import InvalidJob, InvalidValue, LeaseLost, QueueNotFound
 from chancy_core.postgres import Connection
 from tests.stage import connect, play, push
 
@@ -107,6 +107,20 @@ async def test_queues_change_when_it_is_committed(chancy, dsn):
         chancy.resume_queue_ex(conn, "q")
         assert chancy.delete_queue_ex(conn, "new") == 0
     assert [(q.name, q.state) for q in await chancy.get_all_queues()] == [("q", "active")]
+
+
+async def test_queues_are_seen_as_the_transaction_sees_them(chancy, dsn):
+    with psycopg.connect(dsn) as conn:
+        chancy.declare_ex(conn, Queue("new", executor="async", concurrency=7))
+        assert chancy.get_queue_ex(conn, "new").concurrency == 7
+        assert [queue.name for queue in chancy.get_all_queues_ex(conn)] == ["new", "q"]
+        with pytest.raises(QueueNotFound):
+            chancy.get_queue_ex(conn, "nowhere")
+        with pytest.raises(QueueNotFound):
+            await chancy.get_queue("new")
+    async with await Connection.connect(dsn) as own:
+        assert (await chancy.get_queue_ex(own, "new")).concurrency == 7
+        assert len(await chancy.get_all_queues_ex(own)) == 2
 
 
 async def test_bulk_calls_answer_when_they_are_committed(chancy, dsn):
