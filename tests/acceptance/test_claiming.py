@@ -2,7 +2,8 @@
 
 import pytest
 
-from chancy import Chancy, Queue, State, Worker
+from chancy import Chancy, Job, Queue, State, Worker
+from chancy_core import outcome, wake
 from tests.stage import play, push
 
 pytestmark = pytest.mark.anyio
@@ -87,3 +88,17 @@ async def test_tags_decide_which_worker_runs_a_queue(chancy, dsn, stage):
         assert (await chancy.get_job(gpu)).state is State.PENDING
     async with Worker(chancy, tags={"has=gpu"}):
         await chancy.wait_for_job(gpu, timeout=10)
+
+
+async def test_what_a_worker_puts_off_it_takes_up_when_it_is_due(dsn, stage, monkeypatch):
+    monkeypatch.setattr(outcome, "_delay", lambda refusals: 0.2)
+    monkeypatch.setattr(wake, "LOOK_AROUND", 3600)  # it looks only when it knows of something
+    async with Chancy(dsn, notifications=False) as chancy:
+        await chancy.declare(Queue("q", executor="async", polling_interval=0.1))
+        worker = Worker(chancy)
+        with worker.events.subscribe("job.started") as begun:
+            async with worker:
+                reference = await chancy.push(Job("nobody.knows.it", queue="q"))
+                first, second = [await begun.next(5) for _ in range(2)]
+    assert {first.subject, second.subject} == {str(reference)}
+    assert (first.value.claims, second.value.claims) == (1, 2)
