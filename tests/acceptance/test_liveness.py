@@ -4,11 +4,12 @@ import threading
 from uuid import uuid4
 
 import anyio
+import psycopg
 import pytest
 
-from chancy import Job, JobFilter, State, Worker, job
+from chancy import Chancy, Job, JobFilter, Queue, State, Worker, job
 from chancy_core import heartbeat
-from tests.stage import connect, push
+from tests.stage import connect, play, push
 
 pytestmark = pytest.mark.anyio
 
@@ -113,3 +114,27 @@ async def test_a_dead_worker_with_many_jobs_is_rid_of_all_in_one_beat(chancy, ds
     pending = await chancy.list_jobs(JobFilter(state="pending"), limit=500)
     assert {(job.state, job.crashes) for job in pending.jobs} == {(State.PENDING, 1)}
     assert len(pending.jobs) == 350
+
+
+async def test_who_rescues_a_job_looks_for_it_at_once(dsn, stage, monkeypatch):
+    monkeypatch.setattr(heartbeat, "LEASE", 0.3)
+    monkeypatch.setattr(heartbeat, "INTERVAL", 0.05)
+    stage.go.set()
+    async with Chancy(dsn, notifications=False) as chancy:
+        await chancy.declare(Queue("q", executor="async", polling_interval=3600))
+        worker = Worker(chancy)
+        with worker.events.subscribe("job.rescued", "worker.queue.started") as seen:
+            async with worker:
+                while (await seen.next(5)).subject != "q":
+                    pass
+                with psycopg.connect(dsn) as conn:  # nobody sees it before it is a dead worker's
+                    reference = chancy.push_ex(conn, play.bind(stage=dsn, number=0))
+                    conn.execute(
+                        "UPDATE chancy_jobs SET state = 'running', worker = gen_random_uuid(),"
+                        " claims = 1, lease_id = gen_random_uuid(), started_at = now()"
+                    )
+                while (event := await seen.next(10)).name != "job.rescued":
+                    pass
+                assert event.subject == str(reference)
+                done = await chancy.wait_for_job(reference, timeout=5)
+    assert (done.state, done.crashes) == (State.SUCCEEDED, 1)

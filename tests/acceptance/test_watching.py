@@ -89,6 +89,10 @@ async def test_changes_of_queues_are_told_once_they_are_in_effect(chancy, dsn, s
                 skipped = await seen.next(5)
             assert "nobody offers 'nonsense'" in skipped.value
             assert "q" not in worker.queues
+            await chancy.declare(queue, upsert=True)
+            assert await next_named(seen, "worker.queue.started") == "q"
+            await chancy.declare(queue.options(executor="nonsense"), upsert=True, check=False)
+            assert await next_named(seen, "worker.queue.skipped") == "q"  # said once more
 
 
 async def test_a_queue_without_a_free_slot_is_told_of(chancy, dsn, stage):
