@@ -17,6 +17,7 @@ class Stage:
         self.now = self.most = 0
         self.changed = anyio.Event()
         self.go = anyio.Event()
+        self.passed = anyio.Event()
 
     def _tell(self) -> None:
         self.changed.set()
@@ -51,6 +52,11 @@ stages: dict[str, Stage] = {}
 async def play(stage: str, number: int) -> int:
     await stages[stage].play(number)
     return number
+
+
+@job(name="life.pass", queue="other")
+async def pass_by(stage: str) -> None:
+    stages[stage].passed.set()
 
 
 async def push(chancy: Chancy, dsn: str, count: int, **options):

@@ -15,3 +15,11 @@ def test_the_floors_are_drawn_as_the_contract_has_them() -> None:
     rows = re.findall(r"^\| \d[^|]*\|([^|]*)\|", page, re.MULTILINE)
     drawn = [set(re.findall(r"`(\w+)`", row)) - {"chancy"} for row in rows]
     assert drawn == contract
+
+
+def test_every_event_that_a_worker_tells_is_on_the_page_about_watching() -> None:
+    rooms = (ROOT / "chancy_core").glob("*.py")
+    told = {name for room in rooms for name in re.findall(r'emit\("([\w.]+)"', room.read_text())}
+    page = (ROOT / "docs/watching.md").read_text()
+    assert {"worker.started", "job.settled"} <= told
+    assert told <= set(re.findall(r"`([\w.]+)`", page))

@@ -1,33 +1,18 @@
 """Queues are changed, paused and deleted while workers run them."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Self
 
 import anyio
 import pytest
 
-from chancy import Chancy, Queue, State, Worker, job
+from chancy import Queue, State, Worker
 from chancy_core import discovery
 from chancy_core.executor import Call, Capability, Executor
 from tests.stage import connect, push
 
 pytestmark = pytest.mark.anyio
-
-
-@job(name="changes.pass", queue="other")
-async def pass_by() -> None: ...
-
-
-@pytest.fixture
-async def look(chancy: Chancy) -> Callable[[], Awaitable[object]]:
-    """Return when a worker has looked for work since: it has run a job of another queue."""
-    await chancy.declare(Queue("other", executor="async"))
-
-    async def looked() -> None:
-        await chancy.wait_for_job(await chancy.push(pass_by), timeout=5)
-
-    return looked
 
 
 async def until(true: Callable[[], bool], within: float = 1.0) -> None:

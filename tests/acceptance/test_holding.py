@@ -70,13 +70,15 @@ async def test_rows_that_a_worker_does_not_know_are_given_back(chancy, dsn, stag
     assert sorted(job.claims for job in jobs) == [1, 1, 2]
 
 
-async def test_a_worker_holds_one_suspect_at_a_time(chancy, dsn, stage):
+async def test_a_worker_holds_one_suspect_at_a_time(chancy, dsn, stage, look):
+    queue = Queue("q", executor="async", concurrency=6)  # more slots than may be used
+    await chancy.declare(queue, upsert=True)
     await push(chancy, dsn, 6)
     async with await connect(dsn) as conn:
         await conn.execute("UPDATE chancy_jobs SET crashes = 1 WHERE (args->>'number')::int < 3")
     async with Worker(chancy):
         await stage.until_begun(4)
-        await anyio.sleep(0.1)
+        await look()
         assert sorted(stage.begun) == [0, 3, 4, 5]
         stage.go.set()
         with anyio.fail_after(5):
@@ -84,7 +86,9 @@ async def test_a_worker_holds_one_suspect_at_a_time(chancy, dsn, stage):
                 await stage.changed.wait()
 
 
-async def test_a_suspect_is_held_until_its_outcome_is_written(chancy, dsn, stage, monkeypatch):
+async def test_a_suspect_is_held_until_its_outcome_is_written(
+    chancy, dsn, stage, look, monkeypatch
+):
     settle, asked, go = Store.settle, anyio.Event(), anyio.Event()
 
     async def settle_late(*args, **kwargs):
@@ -100,7 +104,7 @@ async def test_a_suspect_is_held_until_its_outcome_is_written(chancy, dsn, stage
     async with Worker(chancy):
         with anyio.fail_after(5):
             await asked.wait()
-        await anyio.sleep(0.2)
+        await look()
         assert stage.begun == [0]  # the next may kill the worker, and the first not be charged
         go.set()
         with anyio.fail_after(2):
