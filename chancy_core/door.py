@@ -17,28 +17,27 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def blocking(instead: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Refuse to be called where it would block an event loop, and name what to do *instead*."""
+
+    def guard(method: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(method)
+        def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+            if _in_event_loop():
+                raise ChancyError(
+                    f"{method.__name__} would block the event loop that runs on this thread: "
+                    f"{instead}"
+                )
+            return method(*args, **kwargs)
+
+        return guarded
+
+    return guard
+
+
 def twin(method: Callable[P, T]) -> Callable[P, T]:
-    """Refuse to be called where it would block an event loop."""
-
-    @functools.wraps(method)
-    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
-        if _in_event_loop():
-            name = method.__name__
-            awaited = {
-                "Twins.__enter__": "async with chancy",
-                "Twins.sync_close": "leave `async with chancy`",
-                "Inline.__enter__": "async with inline(chancy)",
-                "sync_drain": "await drain(chancy)",
-            }
-            instead = awaited.get(
-                method.__qualname__, f"await chancy.{name.removeprefix('sync_')}(...)"
-            )
-            raise ChancyError(
-                f"{name} would block the event loop that runs on this thread: {instead}"
-            )
-        return method(*args, **kwargs)
-
-    return guarded
+    """Have the twin of a coroutine of `Chancy` refuse to be called where that can be awaited."""
+    return blocking(f"await chancy.{method.__name__.removeprefix('sync_')}(...)")(method)
 
 
 def _in_event_loop() -> bool:

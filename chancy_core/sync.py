@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 from uuid import UUID
 
 from chancy_core import given, registry
-from chancy_core.door import Door, twin
+from chancy_core.door import Door, blocking, twin
 from chancy_core.given import (
     BATCH,
     Follower,
@@ -73,7 +73,7 @@ class Twins(abc.ABC):
     def _address(self) -> str:
         return self._open()[1]
 
-    @twin
+    @blocking("async with chancy")
     def __enter__(self) -> Self:
         with self._open()[0].connection():
             return self
@@ -86,7 +86,7 @@ class Twins(abc.ABC):
     ) -> None:
         self._door.close()
 
-    @twin
+    @blocking("leave `async with chancy`")
     def sync_close(self) -> None:
         """Close the connections of the synchronous twins; the next call opens them again."""
         self._door.close()

@@ -8,12 +8,13 @@ from uuid import UUID
 
 from attrs import frozen
 
-from chancy_core.door import twin
+from chancy_core.door import blocking
 from chancy_core.errors import InvalidValue, JobFailed, KitError
 from chancy_core.filter import JobFilter
 from chancy_core.job import QueuedJob, State
 from chancy_core.store import requests, statements
 from chancy_core.testing.clock import moved
+from chancy_core.testing.enqueued import every
 from chancy_core.testing.runner import Runner
 from chancy_core.testing.threads import LoopThread
 
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 #: How many attempts are made, if nobody says: more than a test needs, and soon over.
 LIMIT = 1000
-#: How many jobs one page of a list has.
-_PAGE = 1000
 
 
 @frozen
@@ -111,13 +110,7 @@ class _Drain:
 
     async def _waiting(self, state: State) -> list[QueuedJob]:
         which = JobFilter(state=state.value, queue=self._queues)
-        names, jobs, before = self._chancy.names, list[QueuedJob](), None
-        while True:
-            page = await self._chancy.ask(requests.list_jobs(names, which, _PAGE, before))
-            jobs += page.jobs
-            if page.next is None:
-                return jobs
-            before = page.next
+        return await self._chancy.ask(every(self._chancy.names, which))
 
     async def _move(self) -> bool:
         """Move the clock to when the next job is due; answers whether there is one."""
@@ -163,7 +156,7 @@ async def drain(
     return await run.run(with_scheduled=with_scheduled, reraise=reraise)
 
 
-@twin
+@blocking("await drain(chancy)")
 def sync_drain(
     chancy: "Chancy",
     queue: str | Iterable[str] | None = None,

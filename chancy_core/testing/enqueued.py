@@ -9,9 +9,11 @@ from chancy_core.errors import InvalidValue
 from chancy_core.filter import JobFilter
 from chancy_core.function import JobFunction
 from chancy_core.job import QueuedJob, State
+from chancy_core.statement import Names
 
 if TYPE_CHECKING:
     from chancy_core.app import Chancy
+    from chancy_core.store.requests import Request
 
 _Function = JobFunction[..., Any] | str | None
 
@@ -72,15 +74,7 @@ class Enqueued:
         return self._jobs(JobFilter(state=_LIVE, queue=self._queue))
 
     def _jobs(self, which: JobFilter) -> list[QueuedJob]:
-        from chancy_core.store import requests
-
-        names, jobs, before = self._chancy.names, list[QueuedJob](), None
-        while True:
-            page = self._chancy.ask_sync(requests.list_jobs(names, which, _PAGE, before))
-            jobs += page.jobs
-            if page.next is None:
-                return jobs[::-1]
-            before = page.next
+        return self._chancy.ask_sync(every(self._chancy.names, which))[::-1]
 
     def _message(
         self,
@@ -108,6 +102,19 @@ class Enqueued:
         if ended and len(found) < count:
             lines += _listed("finished already", ended, name, stored)
         return "\n".join(lines)
+
+
+def every(names: Names, which: JobFilter) -> "Request[list[QueuedJob]]":
+    """List all jobs that fit, page by page: the last pushed first."""
+    from chancy_core.store import requests
+
+    jobs, before = list[QueuedJob](), None
+    while True:
+        page = yield from requests.list_jobs(names, which, _PAGE, before)
+        jobs += page.jobs
+        if page.next is None:
+            return jobs
+        before = page.next
 
 
 def _name(func: _Function, subset: Mapping[str, Any]) -> str | None:

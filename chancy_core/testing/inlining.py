@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 from anyio import from_thread
 from anyio.lowlevel import EventLoopToken, current_token
 
-from chancy_core.door import twin
+from chancy_core.door import blocking
 from chancy_core.errors import ChancyError, KitError
 from chancy_core.job import QueuedJob, Reference
 from chancy_core.testing.runner import Runner
@@ -55,7 +55,7 @@ class Inline:
         self._chancy.follower = self._token = None
         await self._block.aclose()
 
-    @twin
+    @blocking("async with inline(chancy)")
     def __enter__(self) -> Self:
         self._begin()
         with ExitStack() as stack:
