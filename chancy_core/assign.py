@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -38,7 +39,7 @@ class Lanes:
         events: Events,
     ) -> None:
         self.current: dict[str, Lane] = {}
-        self._leaving: dict[Lane, None] = {}
+        self._leaving: set[Lane] = set()
         self._store = store
         self._tags = frozenset(tags)
         self._settled = settled
@@ -101,7 +102,7 @@ class Lanes:
     def _retire(self, name: str) -> None:
         lane = self.current.pop(name)
         if lane.opened:
-            self._leaving[lane] = None
+            self._leaving.add(lane)
         lane.retire()
 
     def _skip(self, name: str, problem: str) -> None:
@@ -117,18 +118,20 @@ class Lanes:
             self._skip(queue.name, str(exc))
             return
         self._skipped.pop(queue.name, None)
-        # Its jobs may be running still: those of the executor that it had, or from before it went.
-        namesakes = [lane for lane in self._leaving if lane.queue.name == queue.name]
         lane = Lane(
             queue,
             executor,
             settled=self._settled,
             wake=self._wake,
             events=self._events,
-            before=namesakes[-1] if namesakes else None,
+            leaving=partial(self._still_running, queue.name),
         )
         self.current[queue.name] = lane
         tasks.start_soon(self._serve, lane, name=f"queue {queue.name}")
+
+    def _still_running(self, name: str) -> int:
+        """Count the jobs of a queue from before its executor changed, or it left and came back."""
+        return sum(lane.busy for lane in self._leaving if lane.queue.name == name)
 
     async def _serve(self, lane: Lane) -> None:
         try:
@@ -142,6 +145,6 @@ class Lanes:
             if self.current.get(lane.queue.name) is lane:
                 del self.current[lane.queue.name]
         finally:
-            self._leaving.pop(lane, None)
+            self._leaving.discard(lane)
             if lane.opened:
                 self._events.emit("worker.queue.stopped", lane.queue.name, lane.queue)

@@ -22,8 +22,8 @@ class Lane:
 
     A slot is a task that lives as long as the lane; a new task for each job costs three times
     as much. Slots are started when they are first needed, and those that are too many leave when
-    they have nothing to do. A lane that follows another (*before*: the queue's executor changed)
-    uses those slots that the other does not use any more.
+    they have nothing to do. A lane whose queue had another one before (its executor changed) uses
+    those slots that the other does not use any more: *leaving* says how many it uses still.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Lane:
         settled: Callable[[Settlement], None],
         wake: Callable[[], None],
         events: Events,
-        before: "Lane | None" = None,
+        leaving: Callable[[], int] = lambda: 0,
     ) -> None:
         self.queue = queue
         #: Whether the queue may hold more than was claimed: nobody asks a queue that ran dry.
@@ -45,7 +45,7 @@ class Lane:
         self._settled = settled
         self._wake = wake
         self._events = events
-        self._before = before
+        self._leaving = leaving
         self._waiting: deque[Claimed] = deque()
         self._idle: list[anyio.Event] = []
         self._slots = 0
@@ -60,16 +60,15 @@ class Lane:
 
     @property
     def busy(self) -> int:
-        """How many jobs this lane has, with those of the lane that it follows."""
-        before = self._before.busy if self._before else 0
-        return len(self.running) + len(self._waiting) + before
+        """How many jobs this lane has."""
+        return len(self.running) + len(self._waiting)
 
     @property
     def free(self) -> int:
         """How many more jobs this lane can take."""
         if self._tasks is None or self._retired.is_set():
             return 0
-        return 0 if self.paused else self._executor.concurrency - self.busy
+        return 0 if self.paused else self._executor.concurrency - self.busy - self._leaving()
 
     @property
     def paused(self) -> bool:
