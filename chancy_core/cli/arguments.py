@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from chancy_core import codec
@@ -52,13 +54,9 @@ def _json(name: str, text: str) -> Any:
 def _fitting(name: str, text: str, hints: dict[str, Any]) -> Any:
     """Return the text, or what it is as JSON: whichever fits the annotation, the text if both."""
     hint = hints.get(name, str)
-    candidates: list[Any] = [text]
-    if _has_plain(hint):
-        candidates = []
-    try:
+    candidates: list[Any] = [] if _has_plain(hint) else [text]
+    with suppress(ValueError):
         candidates.append(json.loads(text))
-    except ValueError:
-        pass
     problems: list[str] = []
     for candidate in candidates:
         try:
@@ -72,11 +70,8 @@ def _fitting(name: str, text: str, hints: dict[str, Any]) -> Any:
 
 def _has_plain(hint: Any) -> bool:
     """Whether the annotation wants a number or a truth, and no text."""
-    kinds = get_args(hint) if get_origin(hint) in {Union, _UNION} else (hint,)
+    kinds = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
     return all(kind in _PLAIN for kind in kinds)
-
-
-_UNION = type(int | str)
 
 
 def _shown(hint: Any) -> str:

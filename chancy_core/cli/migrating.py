@@ -43,9 +43,16 @@ async def migrate(
         if not dry_run:
             with here.output.progress("migrating", len(steps)) as advance:
                 steps = await migrator.migrate(conn, target, told=lambda _: advance(1))
-    done = [{"line": s.migration.line, "version": s.migration.version} for s in steps]
-    named = [{**one, "name": s.migration.name, "way": s.way} for one, s in zip(done, steps)]
-    here.output.items(named, ("line", "version", "name", "way"), "the schema is as it should be")
+    done = [
+        {
+            "line": step.migration.line,
+            "version": step.migration.version,
+            "name": step.migration.name,
+            "way": step.way,
+        }
+        for step in steps
+    ]
+    here.output.items(done, ("line", "version", "name", "way"), "the schema is as it should be")
 
 
 def _versions(words: tuple[str, ...]) -> Mapping[str, int]:
