@@ -1,12 +1,32 @@
-"""The installed executors, by name: looked at when a queue is declared, opened when it is run."""
+"""What is installed and comes in by name: the executors of queues, and whoever knows more tags.
 
+An executor is looked at when a queue is declared, and opened when it is run. Tag providers are
+asked when a worker starts.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from functools import partial
+from itertools import islice
 from typing import Any
 
+from anyio import to_thread
 from anyio.lowlevel import current_token
 
 from chancy_core import codec, discovery, registry
+from chancy_core.errors import InvalidValue, OfferError
 from chancy_core.executor import Executor, ExecutorHost
 from chancy_core.queue import Queue
+from chancy_core.tags import check_tags
+
+log = logging.getLogger("chancy.worker")
+
+#: Seconds that all tag providers together may take, side by side.
+PATIENCE = 5.0
+#: The most tags that one of them may have.
+MOST_TAGS = 1000
 
 
 def find_executor(queue: Queue) -> tuple[type[Executor], Any]:
@@ -30,3 +50,58 @@ def open_executor(queue: Queue) -> Executor:
 def backend_name() -> str:
     """Return the kind of event loop that runs here, as `anyio.run` names it."""
     return current_token().backend_class.__module__.rpartition("._")[2]
+
+
+async def provided_tags(worker: str) -> frozenset[str]:
+    """Return what the installed tag providers know of this machine, for the worker of that name.
+
+    One that fails, or takes longer than 5 seconds, is logged with its distribution and left out.
+    """
+    return await to_thread.run_sync(_ask_all, worker, abandon_on_cancel=True)
+
+
+def _ask_all(worker: str) -> frozenset[str]:
+    """Ask each provider in a thread of its own: who hangs must hold up neither us nor the exit."""
+    answers: dict[str, frozenset[str]] = {}
+    names = list(discovery.offers("chancy.tags"))
+    threads = {
+        name: threading.Thread(
+            target=partial(_ask, name, worker, answers), name=f"chancy-tags-{name}", daemon=True
+        )
+        for name in names
+    }
+    for thread in threads.values():
+        thread.start()
+    until = time.monotonic() + PATIENCE
+    for name, thread in threads.items():
+        thread.join(max(0.0, until - time.monotonic()))
+        if thread.is_alive():
+            log.error(
+                "worker %s starts without the tags of %s: it has not answered in %g seconds",
+                worker,
+                _who(name),
+                PATIENCE,
+            )
+    return frozenset().union(*(answers.get(name, ()) for name in names))
+
+
+def _ask(name: str, worker: str, answers: dict[str, frozenset[str]]) -> None:
+    try:
+        answers[name] = _checked(discovery.load("chancy.tags", name)(), worker)
+    except OfferError as exc:  # which says whose it is
+        log.error("worker %s starts without the tags of %r: %s", worker, name, exc)
+    except BaseException:  # whatever it is, it is no reason to stay at home
+        log.exception("worker %s starts without the tags of %s", worker, _who(name))
+
+
+def _checked(told: Any, worker: str) -> frozenset[str]:
+    if isinstance(told, Iterable) and not isinstance(told, str):
+        told = list(islice(told, MOST_TAGS + 1))  # of what may have no end
+        if len(told) > MOST_TAGS:
+            raise InvalidValue(f"a tag provider has at most {MOST_TAGS:,} tags")
+    return check_tags(told, worker)
+
+
+def _who(name: str) -> str:
+    entries = discovery.offers("chancy.tags")[name]
+    return f"{name!r} of {' and '.join(map(discovery.distribution, entries))}"

@@ -10,25 +10,16 @@ from chancy import Chancy
 from chancy_core import discovery
 from chancy_core.discovery import Standing
 from chancy_core.errors import BrokenOffer, NameTaken, UnknownName
+from tests.site import Site
 
 GROUP = "chancy.test"
 
 
-class Site:
-    """A folder of installed packages."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+class OneGroup(Site):
+    """Packages whose offers are in the group of these tests, unless they say another."""
 
     def install(self, name: str, *offers: str, version: str = "1.0", group: str = GROUP) -> None:
-        info = self.folder / f"{name.replace('-', '_')}-{version}.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        lines = "\n".join(offers)
-        (info / "entry_points.txt").write_text(f"[{group}]\n{lines}\n")
-
-    def module(self, name: str, text: str) -> None:
-        (self.folder / f"{name}.py").write_text(text)
+        super().install(name, *offers, version=version, group=group)
 
 
 @pytest.fixture
@@ -38,7 +29,7 @@ def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
     monkeypatch.delenv("CHANCY_DISABLED_PLUGINS", raising=False)
     known = set(sys.modules)
     discovery.forget()
-    yield Site(tmp_path)
+    yield OneGroup(tmp_path)
     discovery.forget()
     for name in set(sys.modules) - known:
         del sys.modules[name]
