@@ -63,12 +63,13 @@ async def provided_tags(worker: str) -> frozenset[str]:
 def _ask_all(worker: str) -> frozenset[str]:
     """Ask each provider in a thread of its own: who hangs must hold up neither us nor the exit."""
     answers: dict[str, frozenset[str]] = {}
-    names = list(discovery.offers("chancy.tags"))
+    asked = {
+        name: f"{name!r} of {' and '.join(map(discovery.distribution, entries))}"
+        for name, entries in discovery.offers("chancy.tags").items()
+    }
     threads = {
-        name: threading.Thread(
-            target=partial(_ask, name, worker, answers), name=f"chancy-tags-{name}", daemon=True
-        )
-        for name in names
+        name: threading.Thread(target=partial(_ask, name, who, worker, answers), daemon=True)
+        for name, who in asked.items()
     }
     for thread in threads.values():
         thread.start()
@@ -76,22 +77,18 @@ def _ask_all(worker: str) -> frozenset[str]:
     for name, thread in threads.items():
         thread.join(max(0.0, until - time.monotonic()))
         if thread.is_alive():
-            log.error(
-                "worker %s starts without the tags of %s: it has not answered in %g seconds",
-                worker,
-                _who(name),
-                PATIENCE,
-            )
-    return frozenset().union(*(answers.get(name, ()) for name in names))
+            problem = f"it has not answered in {PATIENCE:g} seconds"
+            log.error("worker %s starts without the tags of %s: %s", worker, asked[name], problem)
+    return frozenset().union(*(answers.get(name, ()) for name in asked))
 
 
-def _ask(name: str, worker: str, answers: dict[str, frozenset[str]]) -> None:
+def _ask(name: str, who: str, worker: str, answers: dict[str, frozenset[str]]) -> None:
     try:
         answers[name] = _checked(discovery.load("chancy.tags", name)(), worker)
-    except OfferError as exc:  # which says whose it is
-        log.error("worker %s starts without the tags of %r: %s", worker, name, exc)
+    except OfferError as exc:  # broken, or taken: there is nothing to be traced
+        log.error("worker %s starts without the tags of %s: %s", worker, who, exc)
     except BaseException:  # whatever it is, it is no reason to stay at home
-        log.exception("worker %s starts without the tags of %s", worker, _who(name))
+        log.exception("worker %s starts without the tags of %s", worker, who)
 
 
 def _checked(told: Any, worker: str) -> frozenset[str]:
@@ -100,8 +97,3 @@ def _checked(told: Any, worker: str) -> frozenset[str]:
         if len(told) > MOST_TAGS:
             raise InvalidValue(f"a tag provider has at most {MOST_TAGS:,} tags")
     return check_tags(told, worker)
-
-
-def _who(name: str) -> str:
-    entries = discovery.offers("chancy.tags")[name]
-    return f"{name!r} of {' and '.join(map(discovery.distribution, entries))}"
