@@ -20,7 +20,11 @@ from attrs import field, frozen
 
 CHANCY = str(Path(sys.executable).with_name("chancy"))
 #: Makes the terminal at its stdin its own, so that Ctrl-C reaches it, and becomes the command.
-TAKE = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execv(sys.argv[1], sys.argv[1:])"
+TAKE = """\
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
 SEQUENCE = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|\].*?\x07)")
 
 
