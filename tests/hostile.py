@@ -66,12 +66,6 @@ def nothing(*_: object) -> None:
     return None
 
 
-def block_thrice() -> Callable[..., None]:
-    """Return what blocks the first times: one of them is seen, even just after another's block."""
-    waits = [0.3] * 3
-    return lambda *_: time.sleep(waits.pop() if waits else 0)
-
-
 def hostile(manner: Callable[..., Any], *hooks: str, **made: Any) -> SimpleNamespace:
     """Return a plugin that implements *hooks*, or all of them, in the same manner."""
 
@@ -109,6 +103,15 @@ answering = hostile(odd)
 hanging = hostile(hang, "chancy_fetch_budget", *sorted(OBSERVERS))
 
 
-def blocking() -> SimpleNamespace:
-    """Return a plugin each of whose hooks blocks, at first."""
-    return SimpleNamespace(**{hook: getattr(hostile(block_thrice(), hook), hook) for hook in SPECS})
+def blocking(named: Callable[[str], bool]) -> SimpleNamespace:
+    """Return a plugin each of whose hooks blocks, for three seconds at most, until *named*."""
+
+    def manner(hook: str) -> Callable[..., None]:
+        def block(*_: object) -> None:
+            end = time.monotonic() + 3
+            while not named(hook) and time.monotonic() < end:
+                time.sleep(0.01)
+
+        return block
+
+    return SimpleNamespace(**{hook: getattr(hostile(manner(hook), hook), hook) for hook in SPECS})
