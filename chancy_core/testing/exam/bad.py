@@ -179,7 +179,7 @@ BAD: Mapping[type[Executor], tuple[str, ...]] = {
     ForgetsChildren: ("leaves nothing",),
     OneAtATime: ("cancels", "floods", "resizes", "stops"),
     IgnoresResize: ("resizes",),
-    MixesUp: ("floods", "resizes"),
+    MixesUp: ("floods",),
     KeepsTheDead: ("crashes",),
 }
 

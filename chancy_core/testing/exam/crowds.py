@@ -66,7 +66,9 @@ async def resizes(bench: Bench) -> None:
         _told(executor, 3)
         for call in calls[1:]:
             tasks.start_soon(call.run, executor)
-        held += await stage.begun(2, "after resize(3), beside a call that runs 2 more should begin")
+            held += await stage.begun(
+                1, "after resize(3) 2 more calls should begin beside the first"
+            )
         _told(executor, 1)
         ended = [call.how for call in calls if call.ended.is_set()]
         expect(not ended, "after resize(1) what runs should go on", " and ".join(ended))

@@ -23,14 +23,14 @@ async def cancels(bench: Bench) -> None:
             async with anyio.create_task_group() as tasks, bench.stage() as stage:
                 victim, other = (bench.held(stage, kind, name) for name in ("victim", "other"))
                 tasks.start_soon(victim.run, executor)
+                (function,) = await stage.begun(1, "a call should begin")
                 tasks.start_soon(other.run, executor)
-                held = await stage.begun(2, "two calls at once should both begin")
-                functions = {one.name: one for one in held}
+                (others,) = await stage.begun(1, "a second call should begin beside the first")
                 victim.scope.cancel()
                 await bench.freed(victim)
                 if bench.able(Capability.HARD_KILL):
-                    await _killed(bench, functions["victim"])
-                await functions["other"].let_go()
+                    await _killed(bench, function)
+                await others.let_go()
                 await bench.finished(other, "a call should not mind that another is cancelled")
         await bench.still_works(executor, "a cancelled call", CONCURRENCY)
 
