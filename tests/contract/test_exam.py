@@ -2,14 +2,14 @@
 
 import threading
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import pytest
 from anyio import to_thread
 from attrs import frozen
 
-from chancy_core import discovery
+from chancy_core import discovery, registry
 from chancy_core.errors import ExamFailed
 from chancy_core.executor import Call, Capability, Executor
 from chancy_core.testing import check_executor
@@ -36,7 +36,7 @@ async def test_what_the_bad_ones_are_made_from_passes() -> None:
 
 def patience(made: type[Executor]) -> float:
     """As little as will do: children take a while to start."""
-    return 5 if issubclass(made, ForgetsChildren) else 0.5
+    return 5 if issubclass(made, ForgetsChildren) else 1
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,30 @@ async def test_the_executor_of_the_page_passes(file: str) -> None:
     namespace: dict[str, Any] = {"__name__": "acme.executors"}
     exec(compile(blocks(file, "python")[0], file, "exec"), namespace)
     await check_executor(namespace["EchoExecutor"], options={"times": 1})
+
+
+class TakesArgumentsAsStored(Right):
+    """Looks the function up for itself, and leaves out what else there is to be done."""
+
+    async def run(self, call: Call) -> Any:
+        return await registry.lookup(call.job.func).func(**call.job.kwargs)
+
+
+class EndsErrors(Right):
+    """Says at the end of its block that whatever was raised there is settled."""
+
+    async def __aexit__(self, *exc: object) -> Any:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("made", "parts"),
+    [(TakesArgumentsAsStored, ["returns", "refuses"]), (EndsErrors, ["stops"])],
+)
+async def test_what_else_is_easily_done_wrong(made: type[Executor], parts: list[str]) -> None:
+    with pytest.raises(ExamFailed) as failed:
+        await check_executor(made, patience=1)
+    assert list(failed.value.failures)[: len(parts)] == parts
 
 
 class BlocksTheLoop(Executor):
@@ -172,7 +196,7 @@ async def test_options_that_it_needs_may_be_given() -> None:
 
 async def test_what_an_executor_raises_is_told_with_its_place() -> None:
     class Broken(Right):
-        async def __aenter__(self) -> "Broken":
+        async def __aenter__(self) -> Self:
             raise OSError("no way in")
 
     with pytest.raises(
