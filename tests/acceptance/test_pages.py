@@ -17,6 +17,7 @@ PAGES = [
     "watching",
     "tags",
     "entry-points",
+    "executors",
     "migrating-from-chancy",
 ]
 
