@@ -47,9 +47,12 @@ class Claimer:
         heartbeat: Heartbeat,
         *,
         tags: Iterable[str],
+        only: frozenset[str] | None = None,
         events: Events,
     ) -> None:
-        self.lanes = Lanes(store, tags=tags, settled=settler.put, wake=self.wake, events=events)
+        self.lanes = Lanes(
+            store, tags=tags, only=only, settled=settler.put, wake=self.wake, events=events
+        )
         self._events = events
         self._store = store
         self._settler = settler

@@ -49,7 +49,14 @@ async def live(worker: "Worker", *, task_status: TaskStatus[None]) -> None:
         await to_thread.run_sync(heartbeat.start)
         log.info("worker %s works as %s", worker.name, heartbeat.incarnation)
         settler = Settler(chancy.store)
-        claimer = Claimer(chancy.store, settler, heartbeat, tags=worker.tags, events=worker.events)
+        claimer = Claimer(
+            chancy.store,
+            settler,
+            heartbeat,
+            tags=worker.tags,
+            only=worker.only,
+            events=worker.events,
+        )
         departure = Departure(worker, settler, heartbeat)
         try:
             async with anyio.create_task_group() as services:
