@@ -31,6 +31,7 @@ _ASK, _RUN, _SET_UP = "Jobs and queues", "Running them", "Setting up"
 
 #: Ours, by name, in the order in which they are listed.
 COMMANDS = {
+    "worker": Command("chancy_core.cli.working:worker", "Run jobs until it is stopped.", _RUN),
     "demo": Command(
         "chancy_core.cli.demonstrating:demo", "Show it working, on a server of its own.", _RUN
     ),
