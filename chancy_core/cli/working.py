@@ -15,6 +15,7 @@ from chancy_core.cli import failing, logs
 from chancy_core.cli.draining import Drain
 from chancy_core.cli.invocation import Here, Invocation
 from chancy_core.cli.stopping import Stopping, leave_behind
+from chancy_core.cli.times import Duration
 from chancy_core.job import State
 from chancy_core.worker import Worker
 
@@ -27,7 +28,7 @@ def worker(
     queues: str | None = None,
     tags: str | None = None,
     name: str | None = None,
-    grace_period: float = 30.0,
+    grace_period: Duration = None,
     drain: Annotated[bool, Parameter(negative=())] = False,
     log_level: str = "info",
     log_format: str = "text",
@@ -47,7 +48,7 @@ def worker(
     name
         What it is called in lists; otherwise its host's name and its process's number.
     grace_period
-        Seconds for which its jobs may run on when it stops.
+        How long its jobs may run on when it stops, such as 90 or 10m; 30 seconds otherwise.
     drain
         Stop as soon as nothing is due in its queues.
     log_level
@@ -66,7 +67,7 @@ def worker(
         queues=None if queues is None else split(queues),
         tags=split(tags or ""),
         name=name,
-        grace_period=grace_period,
+        grace_period=30.0 if grace_period is None else grace_period.total_seconds(),
         signals=False,
     )
     code = anyio.run(partial(_work, here, made, drain=drain), backend=here.settings.backend)
