@@ -85,7 +85,9 @@ def _server(here: Invocation) -> Iterator[None]:
 
     with embedded.join(linger=0.0, progress=here.output.say) as lease:
         here.output.say(f"PostgreSQL {lease.version} in {lease.folder}")
-        here.output.say(f'  psql "{lease.dsn}"')
+        here.output.say(
+            f'  for other commands as it is, for other programs CHANCY_DSN="{lease.dsn}"'
+        )
         os.environ["CHANCY_DSN"] = lease.dsn
         yield
 

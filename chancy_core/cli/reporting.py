@@ -2,11 +2,15 @@
 
 import time
 from collections.abc import Callable
+from textwrap import shorten
 
 from chancy_core.events import Event
 from chancy_core.job import QueuedJob, State
 from chancy_core.outcome import Outcome, Verdict
 from chancy_core.worker import Worker
+
+#: The most characters of why something failed.
+_WIDTH = 100
 
 
 class Report:
@@ -30,15 +34,15 @@ class Report:
 
 def line(job: QueuedJob, outcome: Outcome, verdict: Verdict, took: float | None) -> str:
     """Return the line for one attempt, which took so many seconds."""
-    well = verdict.state is State.SUCCEEDED
-    said = [f"{'✓' if well else '✗'} {_duration(took)}  {job.func}"]
-    if not well and outcome.failure is not None:
-        said.append(f"{outcome.failure.type}: {outcome.failure.message}".partition("\n")[0])
-    if not verdict.state.finished:
-        said.append(f"again in {verdict.delay:g} s" if verdict.delay else "again")
-    elif not well:
-        said.append(verdict.state.value)
-    return "  ".join(said)
+    if verdict.state is State.SUCCEEDED:
+        return f"✓ {_duration(took)}  {job.func}"
+    failure = outcome.failure
+    why = f"{failure.type}: {failure.message}" if failure else outcome.kind.value
+    why = shorten(why, _WIDTH, placeholder="…")
+    if verdict.state.finished:
+        return f"✗ {_duration(took)}  {job.func}  {verdict.state}  {why}"
+    again = f"again in {verdict.delay:g} s" if verdict.delay else "again"
+    return f"↻ {_duration(took)}  {job.func}  {again}  {why}"
 
 
 def _duration(took: float | None) -> str:
