@@ -63,10 +63,22 @@ def dev(
         "joins": here.settings.dsn is None,
         "traceback": here.settings.traceback,
     }
+    if here.settings.dsn:
+        here.output.say(f"on the database {_place(here.settings.dsn)}, which was named")
     reloading = Reloading(here.output.say, folders(named), orders)
     with nullcontext() if here.settings.dsn else _server(here):
         anyio.run(reloading.run, backend=here.settings.backend)
     return failing.DONE
+
+
+def _place(dsn: str) -> str:
+    """Return where a DSN leads, without what it may hold of secrets."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    from chancy_core.postgres.dsn import conninfo
+
+    told = conninfo_to_dict(conninfo(dsn))
+    return f"{told.get('dbname', '')} on {told.get('host', 'the local server')}"
 
 
 def folders(app: str | None) -> Sequence[Path]:

@@ -44,7 +44,7 @@ class Drain:
         with self.worker.events.subscribe("job.settled") as settled:
             while await self._left():
                 await anyio.sleep(CALM)
-                with anyio.move_on_after(0 if self.worker.running else LOOK):
+                with anyio.move_on_after(LOOK if self.worker.running else 0):
                     await settled.next()
         self.dry = not self.worker.stopping.is_set()
         self.worker.stop()

@@ -96,6 +96,7 @@ async def run(here: Invocation, made: Worker) -> int:
 
 async def _drain(here: Invocation, made: Worker) -> int:
     """Let the worker work until nothing is left, and answer what has finished."""
+    await made.chancy.check()  # before a bar is drawn
     drain, stopping = Drain(made), Stopping(made, here.output.say)
     with here.output.progress("jobs") as step:
         made.events.on("job.settled", lambda event: step(event.value[2].state.finished))

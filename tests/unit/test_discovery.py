@@ -138,7 +138,7 @@ def test_ours_are_always_allowed_and_can_be_disabled(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("CHANCY_DISABLED_PLUGINS", "chancy")
     assert discovery.offers("chancy.executors") == {}
     with pytest.raises(UnknownName, match=r"chancy .* offers 'core', but CHANCY_DISABLED_PLUGINS"):
-        Chancy("postgresql:///never")._migrator()
+        Chancy("postgresql:///never").migrator()
 
 
 def test_what_is_kept_out_takes_nobodys_name(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
