@@ -11,7 +11,8 @@ def demo(*, trio: bool = False, json: bool = False) -> int:
     """Run the demo on asyncio or *trio*; return the exit status: 0 if its totals are right.
 
     With *json* the final figures are one JSON document on standard output, and all that is told
-    meanwhile goes to standard error. Needs the extra `cli`. Raises `ChancyError` if it cannot go on.
+    meanwhile goes to standard error. Needs the extra `cli`. Raises `ChancyError` if something
+    does not happen that should.
     """
     # Not for the workers' processes, which import this package for its jobs.
     import anyio

@@ -1,6 +1,5 @@
 """The acts of the demo, in their order."""
 
-import math
 from collections import Counter
 from collections.abc import Callable
 
@@ -12,11 +11,11 @@ from chancy_core.cli.demo.crew import Crew, Hand
 from chancy_core.cli.demo.figures import Figures, Performance
 from chancy_core.cli.demo.sources import Found, plain_loop
 from chancy_core.cli.demo.stage import CPU, DISK, STUMBLE, Stage
-from chancy_core.cli.demo.standing import Standing, standing
+from chancy_core.cli.demo.standing import Group, Standing, standing
 from chancy_core.cli.demo.telling import Teller
 from chancy_core.errors import ChancyError
 from chancy_core.heartbeat import LEASE
-from chancy_core.job import QueuedJob, Reference
+from chancy_core.job import QueuedJob, Reference, State
 
 #: Seconds between two looks at how things stand.
 LOOK = 0.2
@@ -43,8 +42,8 @@ class Acts:
         self._plain: Found = {}
         self._began = self._seconds = 0.0
 
-    async def play(self) -> None:
-        """Play all acts. Raises `ChancyError` when one cannot go on."""
+    async def play(self) -> Figures:
+        """Play all acts, and return what came of them. Raises `ChancyError` if one cannot go on."""
         await self._set_the_stage()
         await self._begin()
         await self._change_settings()
@@ -53,13 +52,9 @@ class Acts:
             done = anyio.Event()
             tasks.start_soon(self._compare, done)
             await self._rescue(victim)
-            self.replacement = await self._replace(victim)
+            replacement = await self._replace(victim)
             await self._finish()
             await done.wait()
-        self.victim = victim
-
-    def figures(self) -> Figures:
-        """Return what came of it, once it has been played."""
         return Performance(
             files=self._stage.files,
             queues=self._stage.queues,
@@ -67,8 +62,8 @@ class Acts:
             jobs=self._jobs,
             plain=self._plain,
             workers=self._crew.names,
-            killed=self.victim.name,
-            replacement=self.replacement.name,
+            killed=victim.name,
+            replacement=replacement.name,
             seconds=self._seconds,
         ).figures()
 
@@ -84,17 +79,19 @@ class Acts:
         await self._chancy.migrate()
         lines, hashes, tokens = self._stage.queues
         for queue, what in (
-            (lines, "any worker with a disk or a CPU"),
-            (hashes, f"workers with a disk; at most {hashes.rate_limit} a second by all together"),
-            (tokens, "workers with a CPU"),
+            (lines, "workers with a disk or a CPU"),
+            (hashes, f"those with a disk, at most {hashes.rate_limit} jobs a second"),
+            (tokens, "those with a CPU"),
         ):
             await self._chancy.declare(queue)
-            self._teller.say(f"queue {queue.name}, on the executor {queue.executor}, for {what}")
+            self._teller.say(f"queue {queue.name} (executor {queue.executor}), for {what}")
         self._teller.expect(self._stage.queues, len(self._stage.files))
         self._began = anyio.current_time()
         self._pushed = await self._chancy.push_many(self._stage.jobs())
         taken = anyio.current_time() - self._began
-        self._teller.say(f"{len(self._pushed):,} jobs pushed in {taken:.1f} s, one a file and queue")
+        self._teller.say(
+            f"{len(self._pushed):,} jobs pushed in {taken:.1f} s, one a file and queue"
+        )
 
     async def _begin(self) -> None:
         self._teller.act(
@@ -139,7 +136,7 @@ class Acts:
         self._teller.act(
             "kill -9",
             f"A worker's lease is good for {LEASE:.0f} s. Once it has run out, any other worker "
-            "takes its jobs back.",
+            "gives its jobs back.",
         )
         await self._until(
             lambda: all(self._standing.running(h.id, name) for h in self._crew.living),
@@ -148,16 +145,17 @@ class Acts:
         shares = {hand.name: self._share(hand) for hand in self._crew.living}
         victim = max(self._crew.living, key=self._share)
         await self._crew.kill(victim)
-        await self._look()
+        await self._pause(LOOK)  # for what the database was told before
         told = ", ".join(f"{who} {count:,}" for who, count in shares.items())
-        self._teller.say(f"of {name}, {told}: so {victim.name}, pid {victim.pid}, is killed", "red")
-        self._teller.say(f"it held {self._held(victim)}; whoever else is alive knows nothing yet")
+        self._teller.say(f"nobody has run more of {name} than {victim.name} ({told})")
+        self._teller.say(f"{victim.name}, pid {victim.pid}, is killed", "red")
+        held = self._told(lambda g: g.state is State.RUNNING and g.worker == victim.id)
+        self._teller.say(f"it held {held}; nobody else knows that it is gone")
         return victim
 
     async def _rescue(self, victim: Hand) -> None:
         (witness,) = self._crew.living
-        lost, told = self._standing.running(victim.id), self._held(victim)
-        since, expired = self._standing, False
+        since, expired = self._standing.finished(), False
         news = anyio.current_time() + NEWS
 
         def rescued() -> bool:
@@ -167,11 +165,13 @@ class Acts:
                 self._teller.say(f"the lease of {victim.name} has run out")
             elif not expired and anyio.current_time() >= news:
                 news += NEWS
-                done = self._standing.finished() - since.finished()
+                done = self._standing.finished() - since
                 self._teller.say(f"{witness.name} goes on: {done:,} jobs since the kill")
-            return witness.told["rescued"] >= lost and not self._standing.running(victim.id)
+            back = self._standing.count(lambda g: g.crashed)
+            return witness.told["rescued"] >= back and not self._standing.running(victim.id)
 
         await self._until(rescued, f"the jobs of {victim.name} to be rescued")
+        told = self._told(lambda g: g.crashed)
         self._teller.say(
             f"{witness.name} has declared {victim.name} dead and taken back {told}", "green"
         )
@@ -196,7 +196,9 @@ class Acts:
         return hand
 
     async def _finish(self) -> None:
-        self._teller.act("The rest", "Until every job has ended; then the rows are read and checked.")
+        self._teller.act(
+            "The rest", "Until every job has ended; then the rows are read and checked."
+        )
         news = anyio.current_time() + NEWS
 
         def finished() -> bool:
@@ -254,10 +256,13 @@ class Acts:
         name = self._shared.name
         return self._standing.finished(name, hand.id) + self._standing.running(hand.id, name)
 
-    def _held(self, hand: Hand) -> str:
-        held = {q.name: self._standing.running(hand.id, q.name) for q in self._stage.queues}
-        parts = " and ".join(f"{count} of {name}" for name, count in held.items() if count)
-        return f"{sum(held.values())} jobs, {parts}"
+    def _told(self, which: Callable[[Group], bool]) -> str:
+        """Say how many jobs there are of this kind, and of which queues."""
+        count: Counter[str] = Counter()
+        for group in filter(which, self._standing.groups):
+            count[group.queue] += group.count
+        parts = ", ".join(f"{number} of {queue}" for queue, number in sorted(count.items()))
+        return f"{count.total()} jobs ({parts})"
 
     async def _compare(self, done: anyio.Event) -> None:
         """Do the same in a plain loop meanwhile: there is time, and a CPU less in use."""

@@ -100,7 +100,8 @@ class Crew:
         by_name = {hand.name: hand for hand in self.hands}
         for info in await self._chancy.get_all_workers():
             self.names[info.id] = info.name
-            if hand := by_name.get(info.name):
+            if info.name in by_name:
+                hand = by_name[info.name]
                 hand.id, hand.alive = info.id, info.alive
 
     async def leave(self) -> None:

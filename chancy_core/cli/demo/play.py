@@ -58,9 +58,7 @@ async def _show(backend: str, console: Console) -> Figures:
         async with chancy:
             try:
                 async with hired(chancy, backend) as crew:
-                    acts = Acts(chancy, crew, teller, stage)
-                    await acts.play()
+                    return await Acts(chancy, crew, teller, stage).play()
             finally:
                 with anyio.CancelScope(shield=True):
                     await chancy.migrate(to={"core": 0})
-    return acts.figures()

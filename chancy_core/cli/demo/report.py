@@ -17,8 +17,10 @@ def show(console: Console, figures: Figures) -> None:
     console.print(_table(figures))
     for line in (
         f"{figures.files:,} files, {figures.lines:,} lines, {figures.tokens:,} tokens",
-        "wait: from push to begin, of jobs begun once; all were pushed at the start, and queued.",
-        "run: from the last attempt's begin to its outcome being written. By the database's clock.",
+        f"crashes: how often the worker of such a job had died; {figures.killed} was killed",
+        "retries: how many failed attempts they had; all on purpose",
+        "wait: from push to begin, for jobs begun once; all were pushed at the start",
+        "run: from the begin of the last attempt until its outcome is written",
     ):
         console.print(Text(f"  {line}"), soft_wrap=True)
     console.print()
@@ -42,7 +44,8 @@ def _table(figures: Figures) -> Table:
         title=f"{figures.jobs:,} jobs in {figures.seconds:.1f} s",
         title_justify="left",
         box=box.SIMPLE_HEAD,
-        padding=(0, 1),
+        collapse_padding=True,
+        pad_edge=False,
         show_footer=True,
     )
     jobs = sum(share.jobs for share in figures.shares)
@@ -57,14 +60,13 @@ def _table(figures: Figures) -> Table:
     for title in ("wait p50", "p99 s", "run p50", "p99 ms"):
         table.add_column(title, justify="right", no_wrap=True)
     for share in figures.shares:
-        table.add_row(*_row(share, figures))
+        table.add_row(*_row(share))
     return table
 
 
-def _row(share: Share, figures: Figures) -> tuple[str, ...]:
-    fates = {figures.killed: " (killed)", figures.replacement: " (new)"}
+def _row(share: Share) -> tuple[str, ...]:
     return (
-        share.worker + fates.get(share.worker, ""),
+        share.worker,
         share.executor,
         f"{share.jobs:,}",
         f"{share.retries:,}",

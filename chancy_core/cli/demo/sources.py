@@ -40,7 +40,7 @@ def tokens(content: bytes) -> int:
 
 
 def plain_loop(files: Sequence[str]) -> Found:
-    """Find the same without a queue, in a thread; ends early if whoever waits for it is cancelled."""
+    """Find the same without a queue. For a thread: it ends when whoever waits is cancelled."""
     found: Found = {"lines": {}, "hashes": {}, "tokens": {}}
     for file in files:
         from_thread.check_cancelled()

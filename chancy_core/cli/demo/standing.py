@@ -50,9 +50,7 @@ class Standing:
     def running(self, worker: UUID | None, queue: str | None = None) -> int:
         """Return how many jobs are marked as a worker's own."""
         return self.count(
-            lambda g: (
-                g.state is State.RUNNING and g.worker == worker and queue in (None, g.queue)
-            )
+            lambda g: g.state is State.RUNNING and g.worker == worker and queue in (None, g.queue)
         )
 
 

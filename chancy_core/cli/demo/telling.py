@@ -7,7 +7,7 @@ from typing import Self
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
 from chancy_core.cli.demo.crew import Hand
@@ -22,7 +22,7 @@ class Teller:
         self.console = console
         self._began = time.monotonic()
         self._acts = 0
-        self._bars: dict[str, int] = {}
+        self._bars: dict[str, TaskID] = {}
         self._progress = Progress(
             TextColumn("  {task.description:<18}"), BarColumn(), MofNCompleteColumn()
         )
