@@ -44,7 +44,8 @@ async def test_it_is_forgotten_after_a_year(chancy_app: Chancy, chancy_clock: Cl
 async def test_the_table_goes_and_comes_back(chancy_app: Chancy) -> None:
     await push(chancy_app, "ada", 3)
     await drain(chancy_app)
-    down = await chancy_app.migrate(to={"acme": 0})
-    up = await chancy_app.migrate()
-    assert [str(step) for step in (*down, *up)] == ["acme 0001_ledger down", "acme 0001_ledger up"]
+    await chancy_app.migrate(to={"acme": 0})
+    assert not await chancy_app.is_up_to_date()
+    await chancy_app.migrate()
+    assert await chancy_app.is_up_to_date()
     assert await entries(chancy_app) == []
