@@ -16,6 +16,8 @@ PAGES = [
     "transactions",
     "watching",
     "executors",
+    "tags",
+    "entry-points",
     "migrating-from-chancy",
 ]
 
