@@ -18,6 +18,9 @@ PAGES = [
     "tags",
     "entry-points",
     "executors",
+    "executors",
+    "tags",
+    "entry-points",
     "migrating-from-chancy",
 ]
 
