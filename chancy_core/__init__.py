@@ -8,12 +8,14 @@ its own rooms, never from above; `lint-imports` holds everyone to it.
                      `sync` `door` `schema` `waiting` `given`), `worker` `life` `assign` `wake`
                      `claim` `lane` `run` `settle` `heartbeat` `watchdog` `notify` `signals`
                      `installed`
-3  what it uses      `store` (our tables and columns), `migrate`
+3  what it uses      `store` (our tables and columns), `migrate`, `plugins` (the typed face of
+                     the hooks), `supervise` (what keeps their services running)
 2  mechanism         `postgres` (psycopg on anyio), `embedded` (a server out of
                      a wheel), `discovery` (entry points), `identity` (UUIDv7); none knows
                      what a job is
-1  contracts         `executor` `statement` `function` `registry` `perform`: with floor 0,
-                     all that the author of a plugin or an executor imports
+1  contracts         `executor` `statement` `function` `registry` `perform` `hookspecs` `hooks`
+                     `host` `beside`: with floor 0, all that the author of a plugin or an
+                     executor imports
 0  values            `errors` `job` `reference` `options` `limit` `state` `queue` `filter`
                      `hint` `events` `outcome` `tags` `codec` `converter`: no I/O
 

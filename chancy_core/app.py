@@ -8,6 +8,7 @@ up to date.
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from threading import RLock
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from chancy_core.hint import Hint
     from chancy_core.notify import Notifier
+    from chancy_core.plugins import Plugins
     from chancy_core.store.requests import Request
     from chancy_core.store.store import Store
     from chancy_core.waiting import Waiting
@@ -51,6 +53,9 @@ class Chancy(Calls, Within, Twins, Schema):
     or joined. *jobs* names the modules that register jobs; `CHANCY_JOBS` adds to them. One of
     them in which nothing is decorated with `@job` offers its own public functions.
     *listen_dsn* is for notifications where *dsn* leads to a pooler that cannot carry them.
+    *plugins* are used beside those that are installed: modules, objects, or `"acme.hooks:plugin"`;
+    what is given by name or as a module is there in child processes, too. A job whose worker has
+    died *crash_limit* times is quarantined.
 
     Each coroutine has a twin for threads (`sync_push`) that needs no `async with`, and what belongs
     into a transaction of the caller's has a form that is given its connection (`push_ex`).
@@ -58,6 +63,7 @@ class Chancy(Calls, Within, Twins, Schema):
     Opening it raises `InvalidValue` for a DSN that makes no sense, and `PoolExhausted`, with the
     server's own words, if there is no connection within ten seconds; `ChancyError` in a child
     process that only loads the script for its jobs (`if __name__ == "__main__":` is missing there).
+    Making it raises `InvalidPlugin` for *plugins* that cannot be used.
     """
 
     def __init__(
@@ -71,6 +77,8 @@ class Chancy(Calls, Within, Twins, Schema):
         max_connections: int = 10,
         notifications: bool = True,
         listen_dsn: str | Mapping[str, Any] | None = None,
+        plugins: Iterable[Any] = (),
+        crash_limit: int = 3,
     ) -> None:
         self.names = Names(schema, prefix)
         self.jobs = (*jobs, *filter(None, os.environ.get("CHANCY_JOBS", "").split(",")))
@@ -85,11 +93,28 @@ class Chancy(Calls, Within, Twins, Schema):
         self._doors = {}
         self.follower: Follower | None = None
         self._block = AsyncExitStack()
+        self._loading = RLock()
+        self._plugins: Plugins | None = None
+        self.crash_limit = crash_limit
+        self._given = tuple(plugins)
+        if self._given:
+            self.plugins  # noqa: B018 - to refuse here what cannot be used
+
+    @property
+    def plugins(self) -> "Plugins":
+        """The plugins of this application, which are loaded when they are first needed."""
+        with self._loading:
+            if self._plugins is None:
+                from chancy_core.plugins import load
+
+                self._plugins = load(self, self._given)
+            return self._plugins
 
     async def __aenter__(self) -> Self:
         if self._store is not None:
             raise ChancyError("this Chancy is open already; one `async with` at a time")
         registry.check_loaded()
+        self.plugins  # noqa: B018 - they may set it up
         from chancy_core.notify import Notifier
         from chancy_core.postgres import Pool
         from chancy_core.store.store import Store
@@ -153,6 +178,11 @@ class Chancy(Calls, Within, Twins, Schema):
         if self._store is None:
             raise ChancyError("not open: use this Chancy inside `async with chancy:`")
         return self._store
+
+    @property
+    def database(self) -> "Store":
+        """The same, as plugins see it."""
+        return self.store
 
     @property
     def conninfo(self) -> str:

@@ -12,10 +12,11 @@ from chancy_core.errors import ChancyError
 from chancy_core.events import Events
 from chancy_core.installed import open_executor
 from chancy_core.lane import Lane
+from chancy_core.outcome import Settlement
+from chancy_core.plugins import WorkerPlugins
 from chancy_core.queue import Queue
 from chancy_core.store import statements
 from chancy_core.store.rows import Queues
-from chancy_core.store.statements import Settlement
 from chancy_core.store.store import TRANSIENT, Store, backoff
 
 log = logging.getLogger("chancy.assign")
@@ -37,6 +38,7 @@ class Lanes:
         settled: Callable[[Settlement], None],
         wake: Callable[[], None],
         events: Events,
+        plugins: WorkerPlugins,
     ) -> None:
         self.current: dict[str, Lane] = {}
         self._leaving: set[Lane] = set()
@@ -45,6 +47,7 @@ class Lanes:
         self._settled = settled
         self._wake = wake
         self._events = events
+        self._plugins = plugins
         self._skipped: dict[str, str] = {}
         self._look = anyio.Event()
 
@@ -113,7 +116,7 @@ class Lanes:
 
     def _open(self, queue: Queue, tasks: TaskGroup) -> None:
         try:
-            executor = open_executor(queue)
+            executor = open_executor(queue, self._plugins.beside.paths)
         except ChancyError as exc:
             self._skip(queue.name, str(exc))
             return
@@ -124,6 +127,7 @@ class Lanes:
             settled=self._settled,
             wake=self._wake,
             events=self._events,
+            plugins=self._plugins,
             leaving=partial(self._still_running, queue.name),
         )
         self.current[queue.name] = lane

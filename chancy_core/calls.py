@@ -25,6 +25,7 @@ from chancy_core.statement import Names
 
 if TYPE_CHECKING:
     from chancy_core.filter import Answer, JobFilter, Page
+    from chancy_core.plugins import Plugins
     from chancy_core.store.requests import Request
     from chancy_core.store.rows import WorkerInfo
     from chancy_core.waiting import Waiting
@@ -38,6 +39,10 @@ class Asking(Protocol):
     names: Names
     #: Who follows each push, if anybody: the testing kit, where jobs run as they are pushed.
     follower: Follower | None
+
+    @property
+    def plugins(self) -> "Plugins":
+        """The plugins of the application."""
 
     async def ask(self, request: "Request[T]") -> T:
         """Carry out a request."""
@@ -76,7 +81,9 @@ class Calls(Asking):
     async def _push(self, batch: list[Job]) -> list[Reference]:
         from chancy_core.store import requests
 
+        batch = self.plugins.with_meta(batch)
         references = await self.ask(requests.push(self.names, batch, requests.store_surely))
+        self.plugins.pushed(references)
         if self.follower is not None:
             await self.follower.follow(references)
         return references

@@ -20,12 +20,14 @@ from chancy_core.events import Events
 from chancy_core.heartbeat import Heartbeat
 from chancy_core.job import State
 from chancy_core.lane import Lane
+from chancy_core.outcome import Settlement
+from chancy_core.plugins import WorkerPlugins
 from chancy_core.run import Attempt
 from chancy_core.settle import Settler
 from chancy_core.store import statements
 from chancy_core.store.rows import Claimed
-from chancy_core.store.statements import Settlement
-from chancy_core.store.store import TRANSIENT, Store, backoff, run_on
+from chancy_core.store.running import run_on
+from chancy_core.store.store import TRANSIENT, Store, backoff
 
 log = logging.getLogger("chancy.claim")
 
@@ -48,8 +50,17 @@ class Claimer:
         *,
         tags: Iterable[str],
         events: Events,
+        plugins: WorkerPlugins,
     ) -> None:
-        self.lanes = Lanes(store, tags=tags, settled=settler.put, wake=self.wake, events=events)
+        self.lanes = Lanes(
+            store,
+            tags=tags,
+            settled=settler.put,
+            wake=self.wake,
+            events=events,
+            plugins=plugins,
+        )
+        self._plugins = plugins
         self._events = events
         self._store = store
         self._settler = settler
@@ -124,7 +135,9 @@ class Claimer:
         self._check_lease()
         open_ = [lane for lane in hungry if lane.queue.rate_limit is None]
         if open_:
-            free = {lane.queue.name: lane.free for lane in open_}
+            free = {
+                lane.queue.name: await self._plugins.budget(lane.queue, lane.free) for lane in open_
+            }
             claims = await self._take(open_, partial(self._claim, free))
             for lane in open_:
                 mine = [claimed for claimed in claims if claimed.job.queue == lane.queue.name]
@@ -184,13 +197,16 @@ class Claimer:
         """Claim what the rate limit of a queue allows, which is counted under its lock."""
         names, queue = self._store.names, lane.queue
         claims: list[Claimed] = []
+        free = await self._plugins.budget(queue, lane.free)
+        if not free:
+            return claims
         async with self._store.pool.connection() as conn, conn.transaction():
             budget = await run_on(conn, statements.rate_lock(names, queue.name))
             if budget is None:  # the limit, or the queue, has just gone
                 self.lanes.look()
                 return []
             allowed, wait = budget
-            asked = min(allowed, lane.free)
+            asked = min(allowed, free)
             if asked:
                 claims = await run_on(
                     conn,
@@ -230,6 +246,8 @@ class Claimer:
 
     def _hear_of_the_rescued(self) -> None:
         rescued = self._heartbeat.rescued()
+        if rescued:
+            self._plugins.observers.tell("chancy_jobs_rescued", rescued=rescued)
         for one in rescued:
             self._events.emit("job.rescued", str(one.job), one.state)
         self.feed({one.queue for one in rescued})

@@ -9,7 +9,8 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 
-def _who(entry: "EntryPoint") -> str:
+def who(entry: "EntryPoint") -> str:
+    """Return the name and version of the distribution that makes an offer."""
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "an unnamed distribution"
 
 
@@ -22,7 +23,7 @@ def offers(group: str) -> "dict[str, tuple[EntryPoint, ...]]":
     from importlib.metadata import entry_points  # a fifth of what `import chancy` would take
 
     found: dict[str, tuple[EntryPoint, ...]] = {}
-    for entry in sorted(entry_points(group=group), key=lambda entry: (entry.name, _who(entry))):
+    for entry in sorted(entry_points(group=group), key=lambda entry: (entry.name, who(entry))):
         others = found.get(entry.name, ())
         if entry.value not in {other.value for other in others}:
             found[entry.name] = (*others, entry)
@@ -40,7 +41,7 @@ def find(group: str, name: str) -> "EntryPoint":
         known = ", ".join(offers(group)) or "nothing"
         raise UnknownName(f"{group}: nobody offers {name!r}; installed packages offer {known}")
     if len(entries) > 1:
-        both = " and ".join(f"{_who(entry)} ({entry.value})" for entry in entries)
+        both = " and ".join(f"{who(entry)} ({entry.value})" for entry in entries)
         raise NameTaken(f"{group}: {both} offer {name!r}; uninstall all but one of them")
     return entries[0]
 
@@ -55,6 +56,6 @@ def load(group: str, name: str) -> Any:
         return entry.load()
     except (Exception, SystemExit) as exc:
         raise BrokenOffer(
-            f"{group}: {_who(entry)} offers {name!r} as {entry.value!r}, but loading it raised "
+            f"{group}: {who(entry)} offers {name!r} as {entry.value!r}, but loading it raised "
             f"{type(exc).__name__}: {exc}"
         ) from exc

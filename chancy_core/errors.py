@@ -3,6 +3,7 @@
     ChancyError
     ├── InvalidValue (ValueError)       what you gave cannot be; raised where you gave it
     │   ├── InvalidJob
+    │   ├── InvalidPlugin
     │   └── InvalidQueue
     ├── OfferError                      what installed packages offer by entry points
     │   ├── UnknownName (LookupError)   nobody offers that name
@@ -22,6 +23,7 @@
     ├── KitError                        the testing kit cannot do that, or not in this database
     └── ExecutionError                  how an attempt may end without the job's own doing
         ├── UnknownFunction             this worker's code has not registered the function
+        ├── Unprepared                  a plugin that it needs could not prepare it
         ├── TimeLimitExceeded (TimeoutError)
         ├── MemoryLimitExceeded (MemoryError)
         ├── ChildDied                   the process that ran the job is gone
@@ -41,6 +43,10 @@ class InvalidValue(ChancyError, ValueError):
 
 class InvalidJob(InvalidValue):
     """A job that cannot be stored, or whose arguments do not fit its function."""
+
+
+class InvalidPlugin(InvalidValue):
+    """A plugin that cannot be used: a hook is misspelt, say, or an `async def` that must not be."""
 
 
 class InvalidQueue(InvalidValue):
@@ -120,6 +126,10 @@ class ExecutionError(ChancyError):
 
 class UnknownFunction(ExecutionError):
     """The code of this worker has not registered a function of this name."""
+
+
+class Unprepared(ExecutionError):
+    """A plugin that the attempt needs could not prepare it: its context, or an argument."""
 
 
 class TimeLimitExceeded(ExecutionError, TimeoutError):

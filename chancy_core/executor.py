@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Self
 
 from attrs import define, evolve, field, frozen
 
-from chancy_core import codec, registry
+from chancy_core import codec
+from chancy_core.beside import NOBODY, Beside
 from chancy_core.errors import InvalidValue, Unsupported
 from chancy_core.job import LimitKind, QueuedJob
 
@@ -45,6 +46,9 @@ class ExecutorHost:
     sources: Sequence[tuple[str, str | None]]
     #: The kind of event loop that the worker runs on, as `anyio.run` names it.
     backend: str
+    #: The plugins with hooks beside the function, for executors that run it elsewhere:
+    #: `beside.loaded` loads them there.
+    plugins: Sequence[tuple[str, str, str]] = ()
 
 
 @define(eq=False)
@@ -56,6 +60,8 @@ class Call:
     arguments: str
     #: Seconds that it had when it was made, or None.
     time_left: float | None = field(default=None, kw_only=True)
+    #: The plugins of this process, as the function meets them.
+    hooks: Beside = field(default=NOBODY, kw_only=True)
     #: When these are over, by `time.monotonic()`.
     deadline: float | None = field(init=False)
     #: What its function, which ran elsewhere, has made of the job's meta, as JSON; None if nothing.
@@ -69,13 +75,14 @@ class Call:
     def resolve(self, capabilities: Capability) -> tuple[Callable[..., Any], Mapping[str, Any]]:
         """Return the function and its structured arguments, for an executor that runs it here.
 
-        Among them is the job, if the function has a parameter that it is injected into.
+        Among them is what is injected: the job, and what plugins give. Calling the function enters
+        the contexts of plugins.
 
         Raises `UnknownFunction` if nothing is registered under the job's name, `Unsupported` if
         an executor of these *capabilities* cannot run it, `InvalidValue` if the arguments do not
-        fit the annotations.
+        fit the annotations, `Unprepared` if no plugin gives what the function wants of them.
         """
-        made = registry.lookup(self.job.func)
+        made = self.hooks.function(self.job.func)
         check_support(self.job, made.is_async, capabilities)
         arguments = codec.structure(made.func, self.job.kwargs)
         if made.injected is not None:
@@ -83,7 +90,9 @@ class Call:
             meta = copy.deepcopy(self.job.meta)
             self._given = evolve(self.job, meta=meta, deadline=self.deadline)
             arguments[made.injected] = self._given
-        return made.func, arguments
+        if made.wanted:
+            arguments |= self.hooks.arguments(self.job, made)
+        return self.hooks.around(self.job, made.func), arguments
 
     def changed_meta(self) -> str | None:
         """Return the job's meta as JSON if its function has changed it, else None.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, Unpack
 
 from chancy_core.errors import InvalidJob
-from chancy_core.job import Job, Reference
+from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.options import JobOptions, check_options
 
 P = ParamSpec("P")
@@ -22,7 +22,8 @@ class _Injected:
         return "<injected when it runs as a job>"
 
 
-#: The default of a keyword-only parameter that is given the running job, a `QueuedJob`.
+#: The default of a keyword-only parameter that a worker fills: with the running job, if it is
+#: annotated as `QueuedJob` or not at all, else with what a plugin gives (`chancy_job_kwargs`).
 INJECTED: Final[Any] = _Injected()
 
 
@@ -55,11 +56,16 @@ class JobFunction(Generic[P, R_co]):
         parameters = self._signature.parameters.values()
         _check_kind(self)
         _check_parameters(name, parameters)
+        injected = [p for p in parameters if p.default is INJECTED]
         #: The parameter that is given the running job.
-        self.injected = next((p.name for p in parameters if p.default is INJECTED), None)
-        named = [p for p in parameters if p.kind is not p.VAR_KEYWORD and p.name != self.injected]
+        self.injected = next((p.name for p in injected if _takes_job(p)), None)
+        #: The parameters that plugins fill.
+        self.wanted = frozenset(p.name for p in injected if not _takes_job(p))
+        named = [p for p in parameters if p.kind is not p.VAR_KEYWORD and p not in injected]
         self._accepted = frozenset(p.name for p in named)
         self._required = frozenset(p.name for p in named if p.default is p.empty)
+        #: What the worker fills, and no job may.
+        self._filled = frozenset(p.name for p in injected)
         self._open = any(p.kind is p.VAR_KEYWORD for p in parameters)
         functools.update_wrapper(self, func)
 
@@ -83,7 +89,7 @@ class JobFunction(Generic[P, R_co]):
         if self._open:
             *_, extra = self._signature.parameters
             arguments |= arguments.pop(extra, {})
-        if self.injected in arguments:
+        if self._filled & arguments.keys():
             self._refuse(arguments)
         return self.template.with_kwargs(**arguments)
 
@@ -113,19 +119,29 @@ class JobFunction(Generic[P, R_co]):
         if (
             self._required <= names
             and (self._open or names <= self._accepted)
-            and self.injected not in names
+            and not self._filled & names
         ):
             return
         self._refuse(kwargs)
 
     def _refuse(self, kwargs: Mapping[str, Any]) -> NoReturn:
         problems = [f"{name!r} is missing" for name in sorted(self._required - kwargs.keys())]
-        if self.injected in kwargs:
-            problems.append(f"{self.injected!r} is given by the worker that runs it, never here")
+        problems += [
+            f"{name!r} is given by the worker that runs it, never here"
+            for name in sorted(self._filled & kwargs.keys())
+        ]
         if not self._open:
-            unknown = kwargs.keys() - self._accepted - {self.injected}
+            unknown = kwargs.keys() - self._accepted - self._filled
             problems += [f"it has no argument {name!r}" for name in sorted(unknown, key=str)]
         raise InvalidJob(f"job {self.name!r}: {', '.join(problems)}; it takes {self._signature}")
+
+
+def _takes_job(parameter: inspect.Parameter) -> bool:
+    """Whether an injected parameter is given the running job, and not what a plugin has."""
+    annotation = parameter.annotation
+    if isinstance(annotation, str):  # nobody has evaluated it
+        return annotation.rpartition(".")[2] in {"QueuedJob", "Any"}
+    return annotation in (parameter.empty, Any, QueuedJob)
 
 
 def _check_kind(made: JobFunction[..., Any]) -> None:
@@ -154,6 +170,7 @@ def _check_parameters(who: str, parameters: Iterable[inspect.Parameter]) -> None
                 f"job {who!r}: what is injected is keyword-only: write `*, {p.name}: QueuedJob = "
                 "INJECTED`"
             )
-    if len(injected) > 1:
-        names = " and ".join(p.name for p in injected)
+    takers = [p.name for p in injected if _takes_job(p)]
+    if len(takers) > 1:
+        names = " and ".join(takers)
         raise InvalidJob(f"job {who!r}: one parameter is given the running job, not {names}")

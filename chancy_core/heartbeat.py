@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
-from attrs import frozen
 from psycopg.conninfo import make_conninfo
 
 from chancy_core import hint
 from chancy_core.hint import Hint
 from chancy_core.job import State
+from chancy_core.outcome import Rescued
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
 
@@ -45,15 +45,6 @@ _LINK = {
 }
 
 
-@frozen
-class Rescued:
-    """A job whose worker died, and what became of it."""
-
-    job: UUID
-    queue: str
-    state: str
-
-
 class Heartbeat:
     """One worker's lease.
 
@@ -62,12 +53,21 @@ class Heartbeat:
     old one is lost to it.
     """
 
-    def __init__(self, conninfo: str, names: Names, *, name: str, tags: Iterable[str]) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        names: Names,
+        *,
+        name: str,
+        tags: Iterable[str],
+        crash_limit: int = CRASH_LIMIT,
+    ) -> None:
         self.incarnation = uuid4()
         self.name = name
         self._conninfo = conninfo
         self._names = names
         self._tags = frozenset(tags)
+        self._crash_limit = crash_limit
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="chancy-heartbeat", daemon=True)
         self._conn: psycopg.Connection[Any] | None = None
@@ -166,14 +166,14 @@ class Heartbeat:
         assert self._conn is not None
         with self._conn.transaction():
             dead = self._run(statements.bury(self._names))
-            taken = self._run(statements.rescue(self._names, CRASH_LIMIT, AT_ONCE))
+            taken = self._run(statements.rescue(self._names, self._crash_limit, AT_ONCE))
         if dead:
             log.warning("declared dead: workers %s", ", ".join(map(str, dead)))
         hints = set()
         for job, (queue, state) in taken.items():
             pending = state == State.PENDING
             hints.add(Hint(hint.PUSHED, queue) if pending else Hint(hint.FINISHED, str(job)))
-            self._rescued.put(Rescued(job, queue, state))
+            self._rescued.put(Rescued(job, queue, State(state)))
             log.warning("job %s: its worker died; now %s", job, state)
         if hints:
             self._run(statements.notify(self._names, hints))

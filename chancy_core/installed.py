@@ -1,5 +1,6 @@
 """The installed executors, by name: looked at when a queue is declared, opened when it is run."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from anyio.lowlevel import current_token
@@ -20,11 +21,14 @@ def find_executor(queue: Queue) -> tuple[type[Executor], Any]:
     return made, codec.structured(what, queue.executor_options, made.Options)
 
 
-def open_executor(queue: Queue) -> Executor:
-    """Make the executor of a queue, for one `async with`. Raises what `find_executor` does."""
+def open_executor(queue: Queue, plugins: Sequence[tuple[str, str, str]] = ()) -> Executor:
+    """Make the executor of a queue, for one `async with`. Raises what `find_executor` does.
+
+    *plugins* are those that it needs beside the functions, where it runs them elsewhere.
+    """
     made, options = find_executor(queue)
     concurrency = queue.concurrency or made.default_concurrency
-    return made(options, concurrency, ExecutorHost(registry.sources(), backend_name()))
+    return made(options, concurrency, ExecutorHost(registry.sources(), backend_name(), plugins))
 
 
 def backend_name() -> str:

@@ -10,11 +10,11 @@ from anyio.abc import TaskGroup
 from chancy_core.events import Events
 from chancy_core.executor import Executor
 from chancy_core.job import State
-from chancy_core.outcome import Kind, Outcome, Verdict, settle
+from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
+from chancy_core.plugins import WorkerPlugins
 from chancy_core.queue import Queue
 from chancy_core.run import Attempt
 from chancy_core.store.rows import Claimed
-from chancy_core.store.statements import Settlement
 
 
 class Lane:
@@ -34,6 +34,7 @@ class Lane:
         settled: Callable[[Settlement], None],
         wake: Callable[[], None],
         events: Events,
+        plugins: WorkerPlugins,
         leaving: Callable[[], int] = lambda: 0,
     ) -> None:
         self.queue = queue
@@ -45,6 +46,7 @@ class Lane:
         self._settled = settled
         self._wake = wake
         self._events = events
+        self._plugins = plugins
         self._leaving = leaving
         self._waiting: deque[Claimed] = deque()
         self._idle: list[anyio.Event] = []
@@ -138,8 +140,9 @@ class Lane:
             if self._events:
                 self._events.emit("job.started", str(attempt.job.id), attempt.job)
             try:
-                outcome = await attempt.run(self._executor)
-                self._settled(Settlement(attempt.job, outcome, settle(attempt.job, outcome)))
+                outcome = await attempt.run(self._executor, self._plugins)
+                verdict = self._plugins.verdict(attempt.job, outcome)
+                self._settled(Settlement(attempt.job, outcome, verdict))
             finally:
                 self.running.remove(attempt)
                 self._quiet.set()

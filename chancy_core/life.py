@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 from anyio import to_thread
-from anyio.abc import TaskStatus
+from anyio.abc import TaskGroup, TaskStatus
 
 from chancy_core import hint
 from chancy_core.claim import Claimer
@@ -21,12 +21,15 @@ from chancy_core.errors import InvalidQueue
 from chancy_core.heartbeat import Heartbeat
 from chancy_core.hint import Hint
 from chancy_core.job import State
+from chancy_core.outcome import Settlement
+from chancy_core.plugins import WorkerPlugins
+from chancy_core.plugins.observing import Observers
 from chancy_core.postgres import Listener
 from chancy_core.queue import Queue
 from chancy_core.settle import Settler
 from chancy_core.store import statements
-from chancy_core.store.statements import Settlement
 from chancy_core.store.store import TRANSIENT
+from chancy_core.supervise import supervise
 from chancy_core.wake import Waker
 from chancy_core.watchdog import Watchdog
 
@@ -37,6 +40,8 @@ log = logging.getLogger("chancy.worker")
 
 #: Seconds that the last outcomes may take to be written when a worker stops.
 FLUSH = 10.0
+#: Seconds that observers may take to hear of them.
+OBSERVING = 2.0
 #: Seconds that jobs may take to end once they are cancelled; then they are given back all the same.
 UNWINDING = 0.8
 
@@ -45,108 +50,143 @@ async def live(worker: "Worker", *, task_status: TaskStatus[None]) -> None:
     """Be *worker* until it is told to stop. Shielded: no cancellation from outside reaches this."""
     chancy = worker.chancy
     with anyio.CancelScope(shield=True):
-        heartbeat = Heartbeat(chancy.conninfo, chancy.names, name=worker.name, tags=worker.tags)
+        heartbeat = Heartbeat(
+            chancy.conninfo,
+            chancy.names,
+            name=worker.name,
+            tags=worker.tags,
+            crash_limit=chancy.crash_limit,
+        )
         await to_thread.run_sync(heartbeat.start)
         log.info("worker %s works as %s", worker.name, heartbeat.incarnation)
-        settler = Settler(chancy.store)
-        claimer = Claimer(chancy.store, settler, heartbeat, tags=worker.tags, events=worker.events)
-        departure = Departure(worker, settler, heartbeat)
+        await _Life(worker, heartbeat).live(task_status)
+
+
+class _Life:
+    """What lives as long as a worker does, and how it is begun and ended."""
+
+    def __init__(self, worker: "Worker", heartbeat: Heartbeat) -> None:
+        self._worker = worker
+        self._plugins = WorkerPlugins(worker.chancy.plugins, worker)
+        self._settler = Settler(worker.chancy.store, self._plugins)
+        self._claimer = Claimer(
+            worker.chancy.store,
+            self._settler,
+            heartbeat,
+            tags=worker.tags,
+            events=worker.events,
+            plugins=self._plugins,
+        )
+        self._departure = Departure(worker, self._settler, heartbeat, self._plugins.observers)
+
+    async def live(self, task_status: TaskStatus[None]) -> None:
+        """Run the services, and within them the lanes, until the worker is told to stop."""
         try:
             async with anyio.create_task_group() as services:
-                services.start_soon(settler.run)
-                services.start_soon(Watchdog(worker.name, worker.events, claimer.attempts).run)
+                self._serve(services)
                 try:
-                    await _feed(worker, claimer, settler, departure, task_status)
+                    await self._feed(task_status)
                 finally:
-                    await departure.leave()
+                    await self._departure.leave()
                     services.cancel_scope.cancel()
         finally:
-            await departure.leave()  # if not even the services could be started
+            await self._departure.leave()  # if not even the services could be started
 
-
-async def _feed(
-    worker: "Worker",
-    claimer: Claimer,
-    settler: Settler,
-    departure: "Departure",
-    task_status: TaskStatus[None],
-) -> None:
-    """Claim and run until told to stop, then let the jobs come to their end."""
-    chancy = worker.chancy
-    with suppress(InvalidQueue):  # it is there, but full of nonsense: the lanes tell of it
-        await chancy.store.run(
-            statements.declare(chancy.names, Queue("default"), upsert=False)  # if it is missing
+    def _serve(self, services: TaskGroup) -> None:
+        services.start_soon(self._settler.run)
+        watchdog = Watchdog(
+            self._worker.name,
+            self._worker.events,
+            self._claimer.attempts,
+            whose=self._plugins.beside.whose,
         )
-    waker = Waker(chancy.store, claimer, settler, worker.events)
-    settler.written = partial(_written, worker, claimer, waker)
-    settler.ended = lambda job: chancy.hint(Hint(hint.FINISHED, str(job)))
-    async with anyio.create_task_group() as lanes:
-        worker.lanes = claimer.lanes
-        async with anyio.create_task_group() as feeders:
-            feeders.start_soon(claimer.claim, worker.stopping)
-            feeders.start_soon(claimer.audit)
-            feeders.start_soon(claimer.watch_lease)
-            feeders.start_soon(claimer.lanes.keep, lanes)
-            feeders.start_soon(waker.promote)
-            feeders.start_soon(waker.keep_partitions)
-            if chancy.notifications:
-                listener = Listener(chancy.listen_conninfo, [chancy.names.channel])
-                feeders.start_soon(waker.listen, listener)
-            task_status.started()
-            worker.events.emit("worker.started", worker.name)
-            await worker.stopping.wait()
-            worker.events.emit("worker.stopping", worker.name)
-            feeders.cancel_scope.cancel()
-        await _drain(worker, claimer)
-        lanes.cancel_scope.cancel()
-        if any(claimer.attempts()):  # what does not end would keep us here, with all that we hold
-            await departure.leave()
+        services.start_soon(watchdog.run)
+        if self._plugins.observers:
+            services.start_soon(self._plugins.observers.run)
+        for plugin, service in self._plugins.services():
+            services.start_soon(supervise, plugin, service, name=f"{service.name} of {plugin}")
 
+    async def _feed(self, task_status: TaskStatus[None]) -> None:
+        """Claim and run until told to stop, then let the jobs come to their end."""
+        worker, claimer, settler = self._worker, self._claimer, self._settler
+        chancy = worker.chancy
+        with suppress(InvalidQueue):  # it is there, but full of nonsense: the lanes tell of it
+            await chancy.store.run(
+                statements.declare(chancy.names, Queue("default"), upsert=False)  # if it is missing
+            )
+        waker = Waker(chancy.store, claimer, settler, worker.events, self._plugins.observers)
+        settler.written = partial(self._written, waker)
+        settler.ended = lambda job: chancy.hint(Hint(hint.FINISHED, str(job)))
+        async with anyio.create_task_group() as lanes:
+            worker.lanes = claimer.lanes
+            async with anyio.create_task_group() as feeders:
+                feeders.start_soon(claimer.claim, worker.stopping)
+                feeders.start_soon(claimer.audit)
+                feeders.start_soon(claimer.watch_lease)
+                feeders.start_soon(claimer.lanes.keep, lanes)
+                feeders.start_soon(waker.promote)
+                feeders.start_soon(waker.keep_partitions)
+                if chancy.notifications:
+                    listener = Listener(chancy.listen_conninfo, [chancy.names.channel])
+                    feeders.start_soon(waker.listen, listener)
+                task_status.started()
+                worker.events.emit("worker.started", worker.name)
+                await worker.stopping.wait()
+                worker.events.emit("worker.stopping", worker.name)
+                feeders.cancel_scope.cancel()
+            await self._drain()
+            lanes.cancel_scope.cancel()
+            if any(claimer.attempts()):  # what does not end would keep us here, with all we hold
+                await self._departure.leave()
 
-def _written(
-    worker: "Worker", claimer: Claimer, waker: Waker, settled: Sequence[Settlement]
-) -> None:
-    """Tell whomever it concerns of outcomes that have just been written."""
-    if worker.events:
-        for s in settled:
-            worker.events.emit("job.settled", str(s.job.id), (s.job, s.outcome, s.verdict))
-    back = [s for s in settled if not s.verdict.state.finished]
-    claimer.requeued(back)
-    if any(s.verdict.state is State.SCHEDULED for s in back):
-        waker.due()
-    for name, state in ((hint.PUSHED, State.PENDING), (hint.SCHEDULED, State.SCHEDULED)):
-        for queue in {s.job.queue for s in back if s.verdict.state is state}:
-            worker.chancy.hint(Hint(name, queue))
+    def _written(self, waker: Waker, settled: Sequence[Settlement]) -> None:
+        """Tell whomever it concerns of outcomes that have just been written."""
+        worker = self._worker
+        if settled:
+            self._plugins.observers.tell("chancy_jobs_settled", settled=settled)
+        if worker.events:
+            for s in settled:
+                worker.events.emit("job.settled", str(s.job.id), (s.job, s.outcome, s.verdict))
+        back = [s for s in settled if not s.verdict.state.finished]
+        self._claimer.requeued(back)
+        if any(s.verdict.state is State.SCHEDULED for s in back):
+            waker.due()
+        for name, state in ((hint.PUSHED, State.PENDING), (hint.SCHEDULED, State.SCHEDULED)):
+            for queue in {s.job.queue for s in back if s.verdict.state is state}:
+                worker.chancy.hint(Hint(name, queue))
 
-
-async def _drain(worker: "Worker", claimer: Claimer) -> None:
-    """Hand back what has not begun; let the rest end in the grace period, or cancel it."""
-    for lane in claimer.lanes:
-        lane.hand_back()
-    async with anyio.create_task_group() as race:
-
-        async def hurry() -> None:
-            with anyio.move_on_after(worker.grace_period):
-                await worker.hurry.wait()
-            running = sum(1 for _ in claimer.attempts())
-            worker.drained = running == 0
-            worker.events.emit("worker.grace_over", worker.name, running)
-            for lane in claimer.lanes:
-                lane.cancel()
-            await anyio.sleep(UNWINDING)
-            race.cancel_scope.cancel()
-
-        race.start_soon(hurry)
+    async def _drain(self) -> None:
+        """Hand back what has not begun; let the rest end in the grace period, or cancel it."""
+        worker, claimer = self._worker, self._claimer
         for lane in claimer.lanes:
-            await lane.drained()
-        race.cancel_scope.cancel()
+            lane.hand_back()
+        async with anyio.create_task_group() as race:
+
+            async def hurry() -> None:
+                with anyio.move_on_after(worker.grace_period):
+                    await worker.hurry.wait()
+                running = sum(1 for _ in claimer.attempts())
+                worker.drained = running == 0
+                worker.events.emit("worker.grace_over", worker.name, running)
+                for lane in claimer.lanes:
+                    lane.cancel()
+                await anyio.sleep(UNWINDING)
+                race.cancel_scope.cancel()
+
+            race.start_soon(hurry)
+            for lane in claimer.lanes:
+                await lane.drained()
+            race.cancel_scope.cancel()
 
 
 class Departure:
     """How a worker leaves, whatever is falling: once, however often it is told to."""
 
-    def __init__(self, worker: "Worker", settler: Settler, heartbeat: Heartbeat) -> None:
+    def __init__(
+        self, worker: "Worker", settler: Settler, heartbeat: Heartbeat, observers: Observers
+    ) -> None:
         self._worker = worker
+        self._observers = observers
         self._settler = settler
         self._heartbeat = heartbeat
         self._left = False
@@ -161,6 +201,8 @@ class Departure:
                 await self._settler.flush()
             with anyio.move_on_after(FLUSH):
                 await self._give_back()
+            with anyio.move_on_after(OBSERVING):
+                await self._observers.finish()
             await to_thread.run_sync(self._heartbeat.stop)
         log.info("worker %s has stopped", self._worker.name)
         self._worker.stopped.set()

@@ -5,6 +5,7 @@ executor.run -> Outcome -> settle(job, outcome) -> Verdict -> the row
 
 import enum
 from itertools import takewhile
+from uuid import UUID
 
 from attrs import frozen
 
@@ -21,6 +22,7 @@ class Kind(enum.StrEnum):
     CHILD_DIED = "child-died"
     UNSUPPORTED = "unsupported"  #: the queue's executor cannot run such a job
     UNKNOWN_FUNCTION = "unknown-function"  #: this worker's code has not registered it
+    UNPREPARED = "unprepared"  #: a plugin that it needs could not prepare it here
     UNREADABLE = "unreadable"  #: somebody wrote nonsense into the job's row
     CANCELLED = "cancelled"  #: somebody asked for it
     SHUTDOWN = "shutdown"  #: the worker stopped before the attempt had ended
@@ -51,6 +53,24 @@ class Verdict:
     delay: float = 0.0
 
 
+@frozen
+class Settlement:
+    """What is to be written of one attempt, fenced by the lease under which it was made."""
+
+    job: QueuedJob
+    outcome: Outcome
+    verdict: Verdict
+
+
+@frozen
+class Rescued:
+    """A job whose worker died, and what became of it."""
+
+    job: UUID
+    queue: str
+    state: State
+
+
 #: Endings that leave nothing to decide; of the last two, another attempt could change nothing.
 _CLEAR = {
     Kind.SUCCESS: Verdict(State.SUCCEEDED),
@@ -59,19 +79,21 @@ _CLEAR = {
     Kind.UNREADABLE: Verdict(State.FAILED, counted=False),
 }
 
-#: How long a job whose function no worker knows is offered around, in seconds.
+#: Endings before the function was called, on a worker that cannot: another may.
+REFUSED = frozenset({Kind.UNKNOWN_FUNCTION, Kind.UNPREPARED})
+#: How long a job that all workers refuse is offered around, in seconds.
 UNKNOWN_TIMEOUT = 3600.0
 
 
 def settle(job: QueuedJob, outcome: Outcome) -> Verdict:
     """Decide what becomes of *job* after *outcome*. Pure; a job is retried at once.
 
-    A job whose function is unknown is given back with delays of 5, 10, 20, 40 and then 60 s, and
-    fails when they would amount to more than `UNKNOWN_TIMEOUT`.
+    A job that is refused is given back with delays of 5, 10, 20, 40 and then 60 s, and fails when
+    they would amount to more than `UNKNOWN_TIMEOUT`.
     """
     if outcome.kind in _CLEAR:
         return _CLEAR[outcome.kind]
-    if outcome.kind is Kind.UNKNOWN_FUNCTION:
+    if outcome.kind in REFUSED:
         refusals = _refusals(job)
         if sum(_delay(n) for n in range(refusals + 1)) > UNKNOWN_TIMEOUT:
             return Verdict(State.FAILED, counted=False)
@@ -82,9 +104,8 @@ def settle(job: QueuedJob, outcome: Outcome) -> Verdict:
 
 
 def _refusals(job: QueuedJob) -> int:
-    """Return by how many workers in a row the function was unknown, before this one."""
-    unknown = takewhile(lambda e: e.kind == Kind.UNKNOWN_FUNCTION.value, reversed(job.errors))
-    return sum(1 for _ in unknown)
+    """Return how many workers in a row have refused the job, before this one."""
+    return sum(1 for _ in takewhile(lambda e: e.kind in REFUSED, reversed(job.errors)))
 
 
 def _delay(refusals: int) -> float:

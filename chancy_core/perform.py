@@ -16,6 +16,7 @@ from typing import Any
 import attrs
 
 from chancy_core import codec, errors
+from chancy_core.beside import NOBODY, Beside
 from chancy_core.executor import Call, Capability
 from chancy_core.job import Failure, Limit, LimitKind, QueuedJob, State
 
@@ -33,6 +34,7 @@ _OWN = {
     kind.__name__: kind
     for kind in (
         errors.UnknownFunction,
+        errors.Unprepared,
         errors.Unsupported,
         errors.TimeLimitExceeded,
         errors.MemoryLimitExceeded,
@@ -105,14 +107,17 @@ def perform(
     capabilities: Capability,
     backend: str,
     limited: Callable[[float | None], AbstractContextManager[None]] = lambda _: nullcontext(),
+    hooks: Beside = NOBODY,
 ) -> bytes:
     """Run the call in *message* here and now, and write what came of it.
 
     A coroutine function gets an event loop of the kind *backend*; *limited* gives a context that
-    holds the call to its memory limit, in bytes. Whatever the function raises, `SystemExit`
-    included, is an outcome: it never ends the process that performs it.
+    holds the call to its memory limit, in bytes; *hooks* are the plugins of this process.
+    Whatever the function raises, `SystemExit` included, is an outcome: it never ends the process
+    that performs it.
     """
     call = _call(message)
+    call.hooks = hooks
     job = call.job
     try:
         call.job = attrs.evolve(job, kwargs=codec.as_object(call.arguments))

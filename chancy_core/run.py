@@ -6,16 +6,20 @@ import anyio
 from attrs import define, evolve, field
 
 from chancy_core import codec, errors
+from chancy_core.beside import NOBODY
 from chancy_core.executor import Call, Executor
 from chancy_core.job import LimitKind, QueuedJob
 from chancy_core.outcome import COUNTED, Kind, Outcome
 from chancy_core.perform import Raised, describe
+from chancy_core.plugins import WorkerPlugins
+from chancy_core.plugins.contexts import AttemptContexts
 from chancy_core.store.rows import Claimed
 
 log = logging.getLogger("chancy.run")
 
 _KINDS: dict[type[Exception], Kind] = {
     errors.UnknownFunction: Kind.UNKNOWN_FUNCTION,
+    errors.Unprepared: Kind.UNPREPARED,
     errors.Unsupported: Kind.UNSUPPORTED,
     errors.MemoryLimitExceeded: Kind.MEMORY,
     errors.ChildDied: Kind.CHILD_DIED,
@@ -51,25 +55,33 @@ class Attempt:
         told = self.scope.deadline if self._told_at is None else self._told_at
         return max(0.0, anyio.current_time() - told)
 
-    async def run(self, executor: Executor) -> Outcome:
+    async def run(self, executor: Executor, plugins: WorkerPlugins | None = None) -> Outcome:
         """Let *executor* run the job, and say what happened; only outer cancellation raises."""
         if self.claimed.unreadable is not None:
             return Outcome(Kind.UNREADABLE, failure=self.claimed.unreadable)
-        return await self._begin(executor)
+        return await self._begin(executor, plugins)
 
-    async def _begin(self, executor: Executor) -> Outcome:
+    async def _begin(self, executor: Executor, plugins: WorkerPlugins | None) -> Outcome:
         limit = self.job.limit(LimitKind.TIME)
         if limit is not None:
             self.scope.deadline = anyio.current_time() + limit
-        call = Call(self.job, self.claimed.arguments, time_left=limit)
-        outcome = await self._ended(executor, call)
+        hooks = plugins.beside if plugins else NOBODY
+        contexts = plugins.contexts(self.job) if plugins else None
+        call = Call(self.job, self.claimed.arguments, time_left=limit, hooks=hooks)
+        outcome = await self._ended(executor, call, contexts)
         meta = call.changed_meta()
         return outcome if meta is None else evolve(outcome, meta=meta)
 
-    async def _ended(self, executor: Executor, call: Call) -> Outcome:
+    async def _ended(
+        self, executor: Executor, call: Call, contexts: AttemptContexts | None
+    ) -> Outcome:
         with self.scope:
             try:
-                result = await executor.run(call)
+                if contexts is None:
+                    result = await executor.run(call)
+                else:
+                    async with contexts:
+                        result = await executor.run(call)
                 kept = codec.salvage(result) if self.job.keep_result else None
                 return Outcome(Kind.SUCCESS, kept)
             except Exception as exc:

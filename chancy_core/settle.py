@@ -7,8 +7,9 @@ from uuid import UUID
 
 import anyio
 
+from chancy_core.outcome import Settlement
+from chancy_core.plugins import WorkerPlugins
 from chancy_core.store import statements
-from chancy_core.store.statements import Settlement
 from chancy_core.store.store import TRANSIENT, Store, backoff
 
 log = logging.getLogger("chancy.settle")
@@ -24,8 +25,9 @@ REMEMBERED = 10_000
 class Settler:
     """The unwritten outcomes of one worker, and the task that writes them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, plugins: WorkerPlugins | None = None) -> None:
         self._store = store
+        self._along = plugins.settling if plugins is not None and plugins.settles else None
         #: Called with what has just been written, and counted.
         self.written: Callable[[Sequence[Settlement]], None] = lambda _: None
         #: Called with what is not unwritten any more, whether it counted or came too late.
@@ -87,7 +89,7 @@ class Settler:
         tries = 0
         while True:
             try:
-                counted = await self._store.settle(batch, again=tries > 0)
+                counted = await self._store.settle(batch, again=tries > 0, along=self._along)
             except TRANSIENT as exc:
                 tries += 1
                 log.warning("%d outcomes wait for the database: %s", len(batch), exc)

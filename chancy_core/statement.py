@@ -89,6 +89,20 @@ class Statement(Generic[T]):
     read: Callable[[Sequence[Row]], T]
 
     @classmethod
+    def written(
+        cls,
+        text: str,
+        names: Names,
+        params: Mapping[str, Any],
+        read: Callable[[Sequence[Row]], T],
+    ) -> "Statement[T]":
+        """Make a statement of a plugin's own; *text* names its tables as `{acme_mail}`.
+
+        Parameters are written `%(name)s`. In *text*, `{jobs_v1}` is the view of all jobs.
+        """
+        return cls(names.render(text).encode(), params, read)
+
+    @classmethod
     def of(
         cls, name: str, names: Names, params: Mapping[str, Any], read: Callable[[Sequence[Row]], T]
     ) -> "Statement[T]":

@@ -32,6 +32,7 @@ from chancy_core.statement import Names, Statement
 if TYPE_CHECKING:
     from chancy_core.filter import Answer, JobFilter, Page
     from chancy_core.hint import Hint
+    from chancy_core.plugins import Plugins
     from chancy_core.postgres.threaded import ThreadedPool
     from chancy_core.store.requests import Request
     from chancy_core.store.rows import WorkerInfo
@@ -57,6 +58,11 @@ class Twins(abc.ABC):
     #: By process: what `fork` copied is left alone, its locks too, since a thread that is not
     #: there any more may have held them.
     _doors: dict[int, Door]
+
+    @property
+    @abc.abstractmethod
+    def plugins(self) -> "Plugins":
+        """The plugins of the application."""
 
     @abc.abstractmethod
     def _find_server(self, opening: ExitStack) -> str:
@@ -183,7 +189,9 @@ class Twins(abc.ABC):
     def _push_sync(self, batch: list[Job]) -> list[Reference]:
         from chancy_core.store import requests
 
+        batch = self.plugins.with_meta(batch)
         references = self.ask_sync(requests.push(self.names, batch, requests.store_surely))
+        self.plugins.pushed(references)
         if self.follower is not None:
             self.follower.follow_sync(references)
         return references

@@ -9,8 +9,9 @@ import anyio
 from chancy_core import hint
 from chancy_core.assign import CALM
 from chancy_core.claim import Claimer
-from chancy_core.events import Events
+from chancy_core.events import Event, Events
 from chancy_core.hint import Hint
+from chancy_core.plugins.observing import Observers
 from chancy_core.postgres import Listener, Reconnected
 from chancy_core.settle import Settler
 from chancy_core.store import statements
@@ -29,11 +30,19 @@ _CHANGES = frozenset({hint.DECLARED, hint.PAUSED, hint.RESUMED, hint.DELETED})
 class Waker:
     """The loops that tell a worker's claimer when there is something to do."""
 
-    def __init__(self, store: Store, claimer: Claimer, settler: Settler, events: Events) -> None:
+    def __init__(
+        self,
+        store: Store,
+        claimer: Claimer,
+        settler: Settler,
+        events: Events,
+        observers: Observers,
+    ) -> None:
         self._store = store
         self._claimer = claimer
         self._settler = settler
         self._events = events
+        self._observers = observers
         self._due = anyio.Event()
 
     def due(self) -> None:
@@ -76,6 +85,7 @@ class Waker:
     def _take(self, told: Hint) -> None:
         if told.fit:
             self._events.emit(told.name, told.subject)
+            self._observers.tell("chancy_notified", event=Event(told.name, told.subject))
         if told.name == hint.PUSHED:
             self._claimer.feed([told.subject])
         elif told.name == hint.SCHEDULED:

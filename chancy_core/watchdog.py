@@ -24,6 +24,9 @@ BLOCKED = 1.0
 STUCK = 5.0
 
 
+_ADVICE = "What blocks belongs into a queue with the executor `thread` or `process`"
+
+
 class Watchdog:
     """Looks after one worker's event loop, from a thread, and after its jobs, from the loop.
 
@@ -32,11 +35,18 @@ class Watchdog:
     """
 
     def __init__(
-        self, worker: str, events: Events, attempts: Callable[[], Iterable[Attempt]]
+        self,
+        worker: str,
+        events: Events,
+        attempts: Callable[[], Iterable[Attempt]],
+        *,
+        whose: Callable[[FrameType | None], str] = lambda _: "",
     ) -> None:
         self._worker = worker
         self._events = events
         self._attempts = attempts
+        #: Says which plugins a stack leads through.
+        self._whose = whose
         self._loop = threading.get_ident()
         self._alive_at = monotonic()
         self._named: dict[Attempt, float] = {}
@@ -96,12 +106,13 @@ class Watchdog:
             elif late >= 2 * named:
                 named = late
                 frame = sys._current_frames().get(self._loop)  # noqa: SLF001 - there is no other way
+                plugins = self._whose(frame)
                 log.error(
                     "worker %s: its event loop has been blocked for %.1f s, and nothing else runs "
-                    "in it. What blocks belongs into a queue with the executor `thread` or "
-                    "`process`. It is here:\n%s",
+                    "in it. %s. It is here:\n%s",
                     self._worker,
                     late,
+                    f"It is blocked by {plugins}" if plugins else _ADVICE,
                     "".join(traceback.format_stack(frame)) if frame else "",
                 )
 

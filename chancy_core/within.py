@@ -1,5 +1,6 @@
 """The same calls within a transaction of the caller's: what they did is committed with the rest."""
 
+import abc
 from collections.abc import Awaitable, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from chancy_core.filter import Answer
+    from chancy_core.plugins import Plugins
     from chancy_core.store.requests import Request
 
     Sync = psycopg.Connection[Any] | psycopg.Cursor[Any]
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Within:
+class Within(abc.ABC):
     """The calls named `…_ex`; a part of `Chancy`, which need not be open for them.
 
     Each takes the caller's connection or cursor first. On a synchronous one it answers, on an
@@ -34,6 +36,11 @@ class Within:
 
     names: Names
     notifications: bool
+
+    @property
+    @abc.abstractmethod
+    def plugins(self) -> "Plugins":
+        """The plugins of the application."""
 
     @overload
     def push_ex(
@@ -53,7 +60,7 @@ class Within:
         """
         from chancy_core.store import requests
 
-        asked = [given.job(job)]
+        asked = self.plugins.with_meta([given.job(job)])
 
         def first() -> "Request[Reference]":
             return (yield from requests.push(self.names, asked))[0]
@@ -86,7 +93,8 @@ class Within:
         def all_() -> "Request[list[Reference]]":
             references: list[Reference] = []
             for batch in batches:
-                references += yield from requests.push(self.names, batch)
+                asked = self.plugins.with_meta(batch)
+                references += yield from requests.push(self.names, asked)
             return references
 
         return within(conn, all_(), self.names, tell=self._tells(wake))

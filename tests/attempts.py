@@ -10,9 +10,10 @@ from uuid import uuid4
 
 from anyio import to_thread
 
-from chancy import Limit, QueuedJob, State
+from chancy import Chancy, Limit, QueuedJob, State, Worker
 from chancy_core import codec, discovery
 from chancy_core.executor import Executor, ExecutorHost
+from chancy_core.plugins import Plugins, WorkerPlugins
 from chancy_core.run import Attempt
 from chancy_core.store.rows import Claimed
 from tests import jobs
@@ -26,6 +27,12 @@ async def opened(
     host = ExecutorHost([(source, None)], backend)
     async with made(made.Options(**options), 8, host) as executor:
         yield executor
+
+
+def unplugged() -> WorkerPlugins:
+    """Return no plugins at all, as a worker has them."""
+    chancy = Chancy("host=nowhere")
+    return WorkerPlugins(Plugins(chancy), Worker(chancy))
 
 
 def attempt(func: str, *limits: Limit, **kwargs: Any) -> Attempt:

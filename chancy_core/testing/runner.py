@@ -11,15 +11,17 @@ import anyio
 
 from chancy_core import hint, registry
 from chancy_core.errors import OfferError, QueueNotFound
+from chancy_core.events import Events
 from chancy_core.executor import Call, Capability, Executor, ExecutorHost, NoOptions
 from chancy_core.hint import Hint
 from chancy_core.installed import backend_name, find_executor
-from chancy_core.job import State
-from chancy_core.outcome import settle
+from chancy_core.job import QueuedJob, State
+from chancy_core.outcome import Settlement
+from chancy_core.plugins import WorkerPlugins
+from chancy_core.queue import Queue
 from chancy_core.run import Attempt
 from chancy_core.store import statements
 from chancy_core.store.rows import Claimed
-from chancy_core.store.statements import Settlement
 from chancy_core.testing.threads import call
 
 if TYPE_CHECKING:
@@ -62,17 +64,23 @@ class Runner:
     """
 
     def __init__(self, chancy: "Chancy") -> None:
-        self._chancy = chancy
+        self.name = "chancy-testing"
+        self.tags: frozenset[str] = frozenset()
+        self.events = Events()
+        self.chancy = chancy
+        self.queues: dict[str, Queue] = {}
+        self.running: list[QueuedJob] = []
+        self._plugins = WorkerPlugins(chancy.plugins, self)
         self._worker = uuid4()
 
     async def __aenter__(self) -> Self:
-        registry.import_jobs(self._chancy.jobs)
-        self._store = self._chancy.store
+        registry.import_jobs(self.chancy.jobs)
+        self._store = self.chancy.store
         await self._store.run(
             statements.announce(
                 self._store.names,
                 self._worker,
-                name="chancy-testing",
+                name=self.name,
                 hostname="",
                 pid=0,
                 tags=(),
@@ -105,17 +113,23 @@ class Runner:
         if claimed is None:
             return None
         executor = Here(await self._able(claimed))
-        outcome = await Attempt(claimed).run(executor)
-        settlement = Settlement(claimed.job, outcome, settle(claimed.job, outcome))
-        await self._store.settle([settlement])
-        self._say(settlement)
+        outcome = await Attempt(claimed).run(executor, self._plugins)
+        verdict = self._plugins.verdict(claimed.job, outcome)
+        settlement = Settlement(claimed.job, outcome, verdict)
+        await self._settle(settlement)
         return settlement, executor.raised
+
+    async def _settle(self, settlement: Settlement) -> None:
+        along = self._plugins.settling if self._plugins.settles else None
+        await self._store.settle([settlement], along=along)
+        await self._plugins.observers.tell_now("chancy_jobs_settled", settled=[settlement])
+        self._say(settlement)
 
     async def _able(self, claimed: Claimed) -> Capability:
         """Return what the executor of the job's queue can run."""
         anything = ~Capability(0)
         try:
-            queue = await self._chancy.get_queue(claimed.job.queue)
+            queue = await self.chancy.get_queue(claimed.job.queue)
             return find_executor(queue)[0].capabilities
         except (QueueNotFound, OfferError):
             return anything
@@ -123,7 +137,7 @@ class Runner:
     def _say(self, settled: Settlement) -> None:
         state = settled.verdict.state
         if state.finished:
-            self._chancy.hint(Hint(hint.FINISHED, str(settled.job.id)))
+            self.chancy.hint(Hint(hint.FINISHED, str(settled.job.id)))
         else:
             name = hint.SCHEDULED if state is State.SCHEDULED else hint.PUSHED
-            self._chancy.hint(Hint(name, settled.job.queue))
+            self.chancy.hint(Hint(name, settled.job.queue))

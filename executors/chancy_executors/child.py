@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from chancy_core import codec, registry
+from chancy_core import beside, codec, registry
 from chancy_core.executor import Capability
 from chancy_core.perform import perform
 
@@ -33,9 +33,11 @@ def main() -> None:
     threading.Thread(target=_listen, args=(source, calls), daemon=True).start()
 
     setup = json.loads(calls.get())
+    hooks = beside.NOBODY
     try:
         _set_up_django()
         registry.load_sources(setup["sources"])
+        hooks = beside.loaded(setup["plugins"])
     except BaseException as exc:  # noqa: BLE001 - told to the parent, which ends us
         _send(sink, codec.clean(f"{type(exc).__name__}: {exc}", 1000).encode())
     else:
@@ -45,6 +47,7 @@ def main() -> None:
         capabilities=Capability(setup["capabilities"]),
         backend=setup["backend"],
         limited=limited_memory,
+        hooks=hooks,
     )
     while True:
         _send(sink, serve(calls.get()))

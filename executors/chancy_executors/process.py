@@ -122,6 +122,7 @@ class Child:
         child = cls(process)
         setup = {
             "sources": list(host.sources),
+            "plugins": list(host.plugins),
             "backend": host.backend,
             "capabilities": capabilities.value,
         }

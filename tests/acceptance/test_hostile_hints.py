@@ -122,8 +122,8 @@ async def test_a_thousand_who_wait_for_nothing_are_forgotten(
     settlers: list[Settler] = []
     made = Settler.__init__
 
-    def noted(self, store):
-        made(self, store)
+    def noted(self, *given):
+        made(self, *given)
         settlers.append(self)
 
     monkeypatch.setattr(Settler, "__init__", noted)

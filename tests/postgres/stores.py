@@ -8,12 +8,11 @@ from uuid import UUID
 from chancy import Job, Queue, QueuedJob, State
 from chancy_core.identity import new_id
 from chancy_core.job import Failure
-from chancy_core.outcome import Kind, Outcome, Verdict
+from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.postgres import Pool
 from chancy_core.statement import Names
 from chancy_core.store import requests, statements
 from chancy_core.store.rows import Claimed
-from chancy_core.store.statements import Settlement
 from chancy_core.store.store import Store
 
 NAMES = Names()

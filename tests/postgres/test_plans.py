@@ -9,10 +9,9 @@ from psycopg import sql
 
 from chancy_core.identity import new_id
 from chancy_core.job import State
-from chancy_core.outcome import Kind, Outcome, Verdict
+from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.statement import Statement
 from chancy_core.store import statements
-from chancy_core.store.statements import Settlement
 from tests.postgres.stores import NAMES
 
 ROWS = 5_000

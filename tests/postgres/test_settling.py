@@ -8,9 +8,8 @@ from attrs import evolve
 from chancy import Job, QueuedJob, State
 from chancy_core.identity import new_id
 from chancy_core.job import Failure
-from chancy_core.outcome import Kind, Outcome, Verdict
+from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.store import statements
-from chancy_core.store.statements import Settlement
 from chancy_core.store.store import Store
 from tests.postgres.stores import (
     NAMES,

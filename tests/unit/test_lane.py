@@ -8,9 +8,8 @@ from chancy_core.events import Events
 from chancy_core.executor import Call, Capability, Executor, ExecutorHost, NoOptions
 from chancy_core.installed import backend_name
 from chancy_core.lane import Lane
-from chancy_core.outcome import Kind
-from chancy_core.store.statements import Settlement
-from tests.attempts import attempt
+from chancy_core.outcome import Kind, Settlement
+from tests.attempts import attempt, unplugged
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +29,14 @@ async def test_what_has_not_begun_is_handed_back_uncounted():
     executor = Recorder(NoOptions(), 2, ExecutorHost((), backend_name()))
     executor.calls = []
     opened = anyio.Event()
-    lane = Lane(Queue("q"), executor, settled=settled.append, wake=opened.set, events=Events())
+    lane = Lane(
+        Queue("q"),
+        executor,
+        settled=settled.append,
+        wake=opened.set,
+        events=Events(),
+        plugins=unplugged(),
+    )
     given = [attempt("add", a=n, b=n).claimed for n in range(2)]
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lane.run)
@@ -63,7 +69,14 @@ async def test_a_retired_lane_is_drained_for_all_who_wait():
     executor = Held(NoOptions(), 1, ExecutorHost((), backend_name()))
     executor.go, executor.begun = anyio.Event(), anyio.Event()
     opened = anyio.Event()
-    lane = Lane(Queue("q"), executor, settled=lambda _: None, wake=opened.set, events=Events())
+    lane = Lane(
+        Queue("q"),
+        executor,
+        settled=lambda _: None,
+        wake=opened.set,
+        events=Events(),
+        plugins=unplugged(),
+    )
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lane.run)

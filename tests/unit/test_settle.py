@@ -8,9 +8,8 @@ import pytest
 
 from chancy_core import settle
 from chancy_core.job import State
-from chancy_core.outcome import Kind, Outcome, Verdict
+from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.settle import Settler
-from chancy_core.store.statements import Settlement
 from tests.attempts import attempt
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +21,7 @@ class Slow:
     def __init__(self) -> None:
         self.writing, self.go = anyio.Event(), anyio.Event()
 
-    async def settle(self, batch: list[Settlement], *, again: bool) -> set[UUID]:
+    async def settle(self, batch: list[Settlement], *, again: bool, along: Any) -> set[UUID]:
         self.writing.set()
         await self.go.wait()
         return {settlement.job.id for settlement in batch}

@@ -23,7 +23,6 @@ from chancy_core.store.statements.workers import bury as bury
 from chancy_core.store.statements.workers import renew as renew
 from chancy_core.store.statements.workers import retire as retire
 from chancy_core.store.statements.workers import workers as workers
-from chancy_core.store.statements.working import Settlement as Settlement
 from chancy_core.store.statements.working import audit as audit
 from chancy_core.store.statements.working import claim as claim
 from chancy_core.store.statements.working import claim_one as claim_one

@@ -3,22 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import UUID
 
-from attrs import frozen
-
-from chancy_core.job import QueuedJob
-from chancy_core.outcome import Outcome, Verdict
+from chancy_core.outcome import Settlement
 from chancy_core.statement import Names, Row, Statement, nothing
 from chancy_core.store import rows
 from chancy_core.store.statements.asking import ids_of, made_at
-
-
-@frozen
-class Settlement:
-    """What is to be written of one attempt, fenced by the lease under which it was made."""
-
-    job: QueuedJob
-    outcome: Outcome
-    verdict: Verdict
 
 
 def claim(

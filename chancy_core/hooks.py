@@ -1,0 +1,185 @@
+"""Plugins as they are registered, and how their hooks are called: each for itself.
+
+pluggy marks, checks and orders the implementations. They are called one by one, by us: what one
+raises must not keep the others from being asked, and its author must be named.
+"""
+
+import inspect
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from types import FrameType, ModuleType
+from typing import Any
+
+import pluggy
+from attrs import define, field, frozen
+
+from chancy_core import hookspecs
+from chancy_core.codec import shown
+from chancy_core.errors import InvalidPlugin
+
+log = logging.getLogger("chancy.plugins")
+
+#: What a plugin's code may raise that is its own fault; cancellation is not.
+FAULTS = (Exception, SystemExit)
+
+
+@define(eq=False)
+class Plugin:
+    """A plugin, and who is to blame for it."""
+
+    name: str
+    #: The name and version of the distribution that it is from, or how else it got here.
+    origin: str
+    #: The module or the object whose functions implement hooks.
+    made: Any
+    #: How another process imports it, as `module` or `module:attribute`; None if it cannot.
+    path: str | None = None
+    #: How often each of its hooks has failed.
+    faults: Counter[str] = field(factory=Counter, init=False)
+
+    def __str__(self) -> str:
+        return f"plugin {self.name} ({self.origin})"
+
+    @property
+    def required(self) -> bool:
+        """Whether no attempt is to be made without its contexts."""
+        return getattr(self.made, "required", False) is True
+
+    def blame(self, hook: str, exc: BaseException | str) -> None:
+        """Say that one of its hooks has failed: the first time, and whenever it was twice as often.
+
+        *exc* is what it raised, or what it did.
+        """
+        self.faults[hook] += 1
+        times = self.faults[hook]
+        if times & (times - 1):
+            return
+        said = exc if isinstance(exc, str) else f"{type(exc).__name__}: {exc}"
+        trace = None if isinstance(exc, str) or times > 1 else exc
+        often = f" (for the {times:,}th time)" if times > 1 else ""
+        log.error("%s: %s is left out%s: %s", self, hook, often, said, exc_info=trace)
+
+    @contextmanager
+    def blamed(self, hook: str) -> Iterator[None]:
+        """Run a block of its own: what that raises is its fault, and goes no further."""
+        try:
+            yield
+        except FAULTS as exc:
+            self.blame(hook, exc)
+
+    def within(self, frame: FrameType | None) -> bool:
+        """Whether a stack leads through its module."""
+        made = self.made
+        module = made.__name__ if isinstance(made, ModuleType) else type(made).__module__
+        while frame is not None:
+            where = str(frame.f_globals.get("__name__"))
+            if where == module or where.startswith(f"{module}."):
+                return True
+            frame = frame.f_back
+        return False
+
+
+@frozen
+class Implementation:
+    """One plugin's function for one hook."""
+
+    plugin: Plugin
+    call: Callable[[Mapping[str, Any]], Any]
+
+
+class Hooks:
+    """Registered plugins, and the implementations of each hook in the order of their calls.
+
+    That order is by name, but for what says `tryfirst` or `trylast`; those registered later, by
+    the application itself, come before.
+    """
+
+    def __init__(self) -> None:
+        self.plugins: list[Plugin] = []
+        self._manager = pluggy.PluginManager("chancy")
+        self._manager.add_hookspecs(hookspecs)
+        self._implementations: dict[str, list[Implementation]] = {}
+
+    def register(self, plugin: Plugin) -> None:
+        """Add a plugin. Raises `InvalidPlugin` for one that cannot be used."""
+        other = next((p for p in self.plugins if p.name == plugin.name), None)
+        if other is not None:
+            raise InvalidPlugin(f"{plugin}: its name is taken by {other}")
+        if isinstance(plugin.made, type):
+            raise InvalidPlugin(
+                f"{plugin} is a class: offer a module, or an object such as {shown(plugin.made)}()"
+            )
+        try:
+            self._manager.register(plugin.made, plugin.name)
+            self._manager.check_pending()
+            self._check(plugin)
+        except (pluggy.PluginValidationError, ValueError, InvalidPlugin) as exc:
+            self._manager.unregister(plugin.made)
+            if isinstance(exc, InvalidPlugin):
+                raise
+            raise InvalidPlugin(f"{plugin}: {exc}; there are {', '.join(_specs())}") from exc
+        self.plugins.append(plugin)
+        owners = {id(p.made): p for p in self.plugins}
+        for name in _specs():
+            hook = getattr(self._manager.hook, name)
+            self._implementations[name] = [
+                Implementation(owners[id(impl.plugin)], _caller(impl.function, impl.argnames))
+                for impl in reversed(hook.get_hookimpls())
+            ]
+
+    def _check(self, plugin: Plugin) -> None:
+        callers = self._manager.get_hookcallers(plugin.made) or []
+        if not callers:
+            raise InvalidPlugin(
+                f"{plugin} implements no hook: mark its functions with @hookimpl; there are "
+                f"{', '.join(_specs())}"
+            )
+        for caller in callers:
+            for impl in caller.get_hookimpls():
+                if impl.plugin is plugin.made:
+                    _check_kind(plugin, caller.name, impl)
+
+    def implemented(self, hook: str) -> list[Implementation]:
+        """Return who implements a hook, in the order of the calls."""
+        return self._implementations.get(hook, [])
+
+    def each(self, hook: str, **given: Any) -> Iterator[tuple[Plugin, Any]]:
+        """Call a plain hook of each plugin; yields the answers of those that have one."""
+        for one in self._implementations.get(hook, ()):
+            answer = None
+            with one.plugin.blamed(hook):
+                answer = one.call(given)
+            if answer is not None:
+                yield one.plugin, answer
+
+    def whose(self, frame: FrameType | None) -> str:
+        """Return the plugins that a stack leads through, or ""."""
+        return ", ".join(str(plugin) for plugin in self.plugins if plugin.within(frame))
+
+
+def _specs() -> list[str]:
+    return [name for name in vars(hookspecs) if name.startswith("chancy_")]
+
+
+def _caller(
+    function: Callable[..., Any], names: tuple[str, ...]
+) -> Callable[[Mapping[str, Any]], Any]:
+    return lambda given: function(*[given[name] for name in names])
+
+
+def _check_kind(plugin: Plugin, hook: str, impl: pluggy.HookImpl) -> None:
+    wanted = inspect.iscoroutinefunction(getattr(hookspecs, hook))
+    if inspect.iscoroutinefunction(impl.function) is not wanted:
+        raise InvalidPlugin(f"{plugin}: {hook} is written with `{'async ' * wanted}def`")
+    if impl.wrapper or impl.hookwrapper:
+        raise InvalidPlugin(
+            f"{plugin}: {hook} is no wrapper: to wrap a call or an attempt, return a context from "
+            "chancy_call_context or chancy_job_context"
+        )
+
+
+def answered(answer: Any, wanted: str) -> str:
+    """Return how an answer that makes no sense is told of."""
+    return f"it answered {shown(answer)}, and not {wanted}"

@@ -1,0 +1,83 @@
+"""What a plugin is given: the application or the worker that it stands in, and the database."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, overload
+
+from attrs import frozen
+
+from chancy_core.events import Events
+from chancy_core.job import Job, QueuedJob, Reference
+from chancy_core.queue import Queue
+from chancy_core.statement import Names, Statement
+
+T = TypeVar("T")
+
+
+class Database(Protocol):
+    """The database of an installation. Our own store is one."""
+
+    @property
+    def names(self) -> Names:
+        """The schema, and the prefix of all names in it."""
+
+    @overload
+    async def run(self, statement: Statement[T], /) -> T: ...
+    @overload
+    async def run(self, *statements: Statement[Any]) -> list[Any]: ...
+    async def run(self, *statements: Statement[Any]) -> Any:
+        """Run statements in one transaction; answers what each reads, of a single one just that."""
+
+
+class Application(Protocol):
+    """A `Chancy`, as a plugin sees it."""
+
+    #: How often a job's worker may die before the job is quarantined.
+    crash_limit: int
+
+    @property
+    def names(self) -> Names:
+        """The schema, and the prefix of all names in it."""
+
+    @property
+    def database(self) -> Database:
+        """The database. Raises `ChancyError` before the application is opened."""
+
+    async def push(self, job: Job, /) -> Reference:
+        """Store a job."""
+
+    async def notify(self, name: str, subject: str = "") -> None:
+        """Send a hint to all workers, where `chancy_notified` hears it."""
+
+
+class WorkerHost(Protocol):
+    """A `Worker`, as a plugin sees it."""
+
+    name: str
+    tags: frozenset[str]
+    #: What happens here: to be watched, not to be told.
+    events: Events
+
+    @property
+    def chancy(self) -> Application:
+        """The application whose jobs it runs."""
+
+    @property
+    def queues(self) -> Mapping[str, Queue]:
+        """The queues that it runs at this moment."""
+
+    @property
+    def running(self) -> Sequence[QueuedJob]:
+        """The jobs that run here at this moment."""
+
+
+@frozen
+class Service:
+    """What runs as long as a worker does: *run* is awaited, and once more if it raises.
+
+    One that returns is done. It is cancelled when the worker stops, after the last outcome has
+    been written.
+    """
+
+    #: What the log calls it.
+    name: str
+    run: Callable[[], Awaitable[object]]

@@ -1,0 +1,83 @@
+"""The contexts that plugins put around an attempt, in the worker."""
+
+import math
+from types import TracebackType
+from typing import Any, Self
+
+import anyio
+
+from chancy_core.errors import Unprepared
+from chancy_core.hooks import FAULTS, Implementation, Plugin
+
+HOOK = "chancy_job_context"
+#: Seconds that one context may take to be entered, and to be left.
+LIMIT = 5.0
+
+
+class AttemptContexts:
+    """Contexts that are entered one after the other, and left in the opposite order.
+
+    What goes wrong in one of them changes nothing for the attempt, unless it cannot be entered and
+    its plugin is required: that raises `Unprepared`. Each stands in a cancel scope of its own,
+    which holds it to its time.
+    """
+
+    def __init__(self, implementations: list[Implementation], given: dict[str, Any]) -> None:
+        self._implementations = implementations
+        self._given = given
+        self._entered: list[tuple[Plugin, Any, anyio.CancelScope]] = []
+
+    async def __aenter__(self) -> Self:
+        try:
+            for one in self._implementations:
+                await self._enter(one)
+        except BaseException as exc:
+            await self.__aexit__(type(exc), exc, exc.__traceback__)
+            raise
+        return self
+
+    async def _enter(self, one: Implementation) -> None:
+        scope = anyio.CancelScope(deadline=anyio.current_time() + LIMIT)
+        scope.__enter__()
+        try:
+            context = one.call(self._given)
+            if context is not None:
+                await context.__aenter__()
+                self._entered.append((one.plugin, context, scope))
+        except BaseException as exc:
+            late = scope.__exit__(type(exc), exc, exc.__traceback__)
+            if not late and not isinstance(exc, FAULTS):
+                raise
+            self._fail(one.plugin, f"it was not entered within {LIMIT} s" if late else exc)
+        else:
+            scope.deadline = math.inf
+            if context is None:
+                scope.__exit__(None, None, None)
+
+    def _fail(self, plugin: Plugin, problem: BaseException | str) -> None:
+        plugin.blame(HOOK, problem)
+        if plugin.required:
+            raise Unprepared(f"{plugin}, which is required: {problem}") from None
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        while self._entered:
+            plugin, context, scope = self._entered.pop()
+            scope.shield = True
+            scope.deadline = anyio.current_time() + LIMIT
+            try:
+                await context.__aexit__(exc_type, exc, traceback)
+            except BaseException as other:
+                late = scope.__exit__(type(other), other, other.__traceback__)
+                if late:
+                    plugin.blame(HOOK, f"it was not left within {LIMIT} s")
+                elif other is not exc and isinstance(other, FAULTS):
+                    plugin.blame(HOOK, other)
+                elif other is not exc:
+                    raise
+            else:
+                scope.__exit__(exc_type, exc, traceback)

@@ -1,0 +1,55 @@
+"""Which plugins an application has: those that are installed, and those that it was given."""
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+from chancy_core import discovery
+from chancy_core.beside import imported
+from chancy_core.codec import shown
+from chancy_core.errors import InvalidPlugin, OfferError
+from chancy_core.hooks import FAULTS, Plugin, log
+from chancy_core.host import Application
+from chancy_core.plugins.application import Plugins
+
+GROUP = "chancy.plugins"
+
+
+def load(app: Application, given: Iterable[Any] = ()) -> Plugins:
+    """Register what is installed, by name, and then what was *given* to the application.
+
+    An installed one that cannot be used is named in the log, and hides no other. Raises
+    `InvalidPlugin` for one of those that were given.
+    """
+    plugins = Plugins(app)
+    for name in sorted(discovery.offers(GROUP), reverse=True):
+        try:
+            plugins.register(_installed(name))
+        except (OfferError, InvalidPlugin) as exc:
+            log.error("plugin %s is left out: %s", name, exc)
+            plugins.broken[name] = str(exc)
+    for made in given:
+        plugins.register(_given(made))
+    return plugins
+
+
+def _installed(name: str) -> Plugin:
+    made = discovery.load(GROUP, name)
+    entry = discovery.find(GROUP, name)
+    return Plugin(name, discovery.who(entry), made, entry.value)
+
+
+def _given(made: Any) -> Plugin:
+    origin = "given to Chancy"
+    if isinstance(made, str):
+        try:
+            return Plugin(made, origin, imported(made), made)
+        except FAULTS as exc:
+            raise InvalidPlugin(
+                f"plugins: {shown(made)} cannot be imported as module or module:attribute: "
+                f"{type(exc).__name__}: {exc}"
+            ) from exc
+    if isinstance(made, ModuleType):
+        return Plugin(made.__name__, origin, made, made.__name__)
+    name = made.__qualname__ if isinstance(made, type) else type(made).__qualname__
+    return Plugin(name, origin, made)
