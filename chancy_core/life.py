@@ -74,6 +74,7 @@ class _Life:
             self._settler,
             heartbeat,
             tags=worker.tags,
+            only=worker.only,
             events=worker.events,
             plugins=self._plugins,
         )
