@@ -4,7 +4,7 @@ import ast
 import inspect
 import re
 import tomllib
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,7 @@ from attrs import fields
 
 import chancy
 from chancy import Chancy, Job, Queue, Worker
-from chancy_core import errors, testing
+from chancy_core import errors, hookspecs, testing
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -31,20 +31,19 @@ def first_column(name: str, heading: str) -> set[str]:
     return {word for row in rows for word in re.findall(r"`([\w.]+)`", row)}
 
 
-def sources() -> Iterator[ast.AST]:
-    for package in PACKAGES:
-        for path in (ROOT / package).rglob("*.py"):
-            yield from ast.walk(ast.parse(path.read_text()))
-
-
-def texts() -> Iterator[str]:
-    return (n.value for n in sources() if isinstance(n, ast.Constant) and isinstance(n.value, str))
+@cache
+def sources() -> list[ast.AST]:
+    """All that the code of our packages consists of."""
+    paths = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")]
+    return [node for path in paths for node in ast.walk(ast.parse(path.read_text()))]
 
 
 def variables() -> set[str]:
     """The environment variables that are read: all of ours, and whatever else is asked for."""
-    found = {text for text in texts() if re.fullmatch(r"CHANCY_[A-Z_]+", text)}
+    found = set()
     for node in sources():
+        if isinstance(node, ast.Constant) and re.fullmatch(r"CHANCY_[A-Z_]+", str(node.value)):
+            found.add(node.value)
         if isinstance(node, ast.Call) and ast.unparse(node.func) in {"os.environ.get", "os.getenv"}:
             found |= {arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)}
         if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
@@ -57,11 +56,16 @@ def groups() -> set[str]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     ours = {group for group in project["entry-points"] if group.startswith("chancy.")}
     loggers = {
-        ast.unparse(node.args[0]).strip("'")
+        node.args[0]
         for node in sources()
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "logging.getLogger"
     }
-    return ours | {t for t in texts() if re.fullmatch(r"chancy\.[a-z]+", t)} - loggers
+    return ours | {
+        node.value
+        for node in sources()
+        if isinstance(node, ast.Constant) and node not in loggers
+        if isinstance(node.value, str) and re.fullmatch(r"chancy\.[a-z]+", node.value)
+    }
 
 
 def parameters(of: type) -> set[str]:
@@ -126,9 +130,15 @@ def test_every_name_that_applications_import_is_in_the_reference() -> None:
     assert "chancy_core.errors" in shown
 
 
+def test_every_hook_is_in_the_reference() -> None:
+    hooks = {name for name, value in vars(hookspecs).items() if hasattr(value, "chancy_spec")}
+    assert "chancy_configure" in hooks
+    assert {f"chancy_core.hookspecs.{name}" for name in hooks} <= referred()
+
+
 def test_every_call_of_an_application_is_in_the_reference() -> None:
     # What our own rooms ask of an application, for callers has other names.
-    inner = {"ask", "ask_sync", "hint", "store", "waits"}
+    inner = {"ask", "ask_sync", "database", "hint", "plugins", "store", "waits"}
     calls = {name for name in dir(Chancy) if not name.startswith("_")} - inner
     assert {f"chancy.Chancy.{name}" for name in calls} == {
         name for name in referred() if name.startswith("chancy.Chancy.")
