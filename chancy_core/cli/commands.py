@@ -20,7 +20,7 @@ GROUP = "chancy.commands"
 
 @frozen
 class Command:
-    """One command: where it is, what its line in the list says, and under which heading."""
+    """One command: where it is in this package, what its line says, and under which heading."""
 
     place: str
     help: str
@@ -31,9 +31,15 @@ _ASK, _RUN, _SET_UP = "Jobs and queues", "Running them", "Setting up"
 
 #: Ours, by name, in the order in which they are listed.
 COMMANDS = {
-    "demo": Command(
-        "chancy_core.cli.demonstrating:demo", "Show it working, on a server of its own.", _RUN
-    ),
+    "push": Command("pushing:push", "Push a job, or many from a file.", _ASK),
+    "queue": Command("queues:app", "List, declare and change queues.", _ASK),
+    "job": Command("jobs:app", "List, show, retry, cancel and purge jobs.", _ASK),
+    "workers": Command("workers:workers", "List workers.", _RUN),
+    "demo": Command("demonstrating:demo", "Show it working, on a server of its own.", _RUN),
+    "migrate": Command("migrating:migrate", "Bring the schema to the newest version.", _SET_UP),
+    "check": Command("checking:check", "Say what would keep it from working.", _SET_UP),
+    "plugins": Command("plugging:plugins", "List what installed packages offer.", _SET_UP),
+    "completion": Command("completing:completion", "Write what completes its words.", _SET_UP),
 }
 
 
@@ -52,7 +58,7 @@ def mount(app: "App", wanted: str | None) -> None:
     Raises what `discovery.load` does, which names the distribution.
     """
     for name, command in COMMANDS.items():
-        app.command(command.place, name=name, help=command.help)
+        app.command(f"{__package__}.{command.place}", name=name, help=command.help)
     if wanted is None or wanted in COMMANDS:
         return
     for name, who in offered().items():

@@ -1,10 +1,11 @@
 """What a command is given of the call that it answers: `Here`."""
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
+import psycopg
 from anyio import to_thread
 from attrs import define
 from cyclopts import Parameter
@@ -16,6 +17,9 @@ from chancy_core.errors import EmbeddedError
 if TYPE_CHECKING:
     from chancy_core.app import Chancy
     from chancy_core.embedded import Lease
+
+#: What PostgreSQL says of a schema, a table, a column and a function that is not there.
+_MISSING = frozenset({"3F000", "42P01", "42703", "42883"})
 
 
 @define(slots=False)
@@ -46,18 +50,19 @@ class Invocation:
         Raises `EmbeddedError` where none does.
         """
         app = self.app
-        if app.dsn or self.settings.dsn:
-            async with app:
+        async with AsyncExitStack() as stack:
+            if not app.dsn and not self.settings.dsn:
+                lease = await to_thread.run_sync(_join)
+                stack.push_async_callback(to_thread.run_sync, lease.close)
+                stack.callback(setattr, app, "dsn", None)
+                app.dsn = lease.dsn
+            await stack.enter_async_context(app)
+            try:
                 yield app
-            return
-        lease = await to_thread.run_sync(_join)
-        try:
-            app.dsn = lease.dsn
-            async with app:
-                yield app
-        finally:
-            app.dsn = None
-            await to_thread.run_sync(lease.close, abandon_on_cancel=True)
+            except psycopg.ProgrammingError as exc:
+                if exc.sqlstate in _MISSING:
+                    await app.check()  # which says what to run, if that is why
+                raise
 
 
 Here = Annotated[Invocation, Parameter(parse=False)]

@@ -4,7 +4,9 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any, TextIO
+from uuid import UUID
 
 from rich.console import Console
 
@@ -41,9 +43,9 @@ class Output:
         self._err.print(text, markup=False)
 
     def item(self, value: Any, text: str | None = None) -> None:
-        """Answer with one *value*, plain JSON data; people are shown *text* instead, if given."""
+        """Answer with JSON data, times and ids; people are shown *text* instead, if given."""
         if self.as_json:
-            _write(value)
+            sys.stdout.write(f"{_text(value)}\n")
         elif text is not None:
             self._out.print(text, markup=False, soft_wrap=True)
         elif isinstance(value, Mapping):
@@ -60,7 +62,7 @@ class Output:
         """Answer with several values; people are shown these *columns*, or *none* if it is none."""
         if self.as_json:
             for value in values:
-                _write(value)
+                sys.stdout.write(f"{_text(value)}\n")
             return
         rows = [[cell(value.get(column)) for column in columns] for value in values]
         if rows:
@@ -109,17 +111,21 @@ class Output:
 
 
 def cell(value: Any) -> str:
-    """Return plain JSON data as a person reads it in a table."""
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "yes" if value else "no"
+    """Return a value, plain or a time or an id, as a person reads it in a table."""
+    if value is None or isinstance(value, bool):
+        return {None: "", True: "yes", False: "no"}[value]
+    if isinstance(value, datetime):
+        return f"{value.astimezone():%Y-%m-%d %H:%M:%S}"
+    if isinstance(value, str | UUID):
+        return str(value)
     if isinstance(value, list) and all(isinstance(one, str) for one in value):
         return ", ".join(value)
-    return json.dumps(value, ensure_ascii=False)
+    return _text(value)
 
 
-def _write(value: Any) -> None:
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime) else str(value)
