@@ -35,7 +35,11 @@ class Schema(abc.ABC):
         from chancy_core.migrate import Line, Migrator
 
         group = "chancy.migrations"
-        lines = {name: discovery.find(group, name) for name in discovery.offers(group)}
+        known = {
+            "core",
+            *discovery.offers(group),
+        }  # without `core` nothing fits: say who is missing
+        lines = {name: discovery.find(group, name) for name in known}
         return Migrator(
             self.names,
             {name: Line.from_package(name, entry.value) for name, entry in lines.items()},

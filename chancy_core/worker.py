@@ -89,6 +89,7 @@ class Worker:
 
         self.name = name or f"{os.uname().nodename}-{os.getpid()}"
         _check(self.name, grace_period)
+        #: What it is called by; once it has started, with what the installed providers know.
         self.tags = own_tags(self.name) | check_tags(tags, self.name)
         #: The names of the queues that it may run; None stands for all.
         self.only = _check_queues(queues, self.name)
@@ -158,10 +159,13 @@ class Worker:
         """Find out what would be wrong before anything is begun."""
         if self._begun:
             raise ChancyError(f"worker {self.name!r} has been started before: make a new Worker")
+        from chancy_core.installed import provided_tags  # not for those who only push
+
         self._begun = True
         try:
             await self.chancy.check()
             registry.import_jobs(self.chancy.jobs)
+            self.tags |= await provided_tags(self.name)
         except BaseException:
             self._begun = False
             raise

@@ -5,7 +5,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated
 
-import psycopg
 from anyio import to_thread
 from attrs import define
 from cyclopts import Parameter
@@ -59,8 +58,8 @@ class Invocation:
             await stack.enter_async_context(app)
             try:
                 yield app
-            except psycopg.ProgrammingError as exc:
-                if exc.sqlstate in _MISSING:
+            except Exception as exc:
+                if getattr(exc, "sqlstate", None) in _MISSING:
                     await app.check()  # which says what to run, if that is why
                 raise
 

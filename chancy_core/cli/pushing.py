@@ -106,7 +106,7 @@ async def push(
     /,
     *words: str,
     asked: Asked = Asked(),
-    file: Path | None = None,
+    file: Annotated[Path | None, Parameter(allow_leading_hyphen=True)] = None,
     wait: Annotated[bool, Parameter(negative=())] = False,
     timeout: Duration = None,
     unchecked: Annotated[bool, Parameter(negative=())] = False,

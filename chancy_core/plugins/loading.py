@@ -36,7 +36,7 @@ def load(app: Application, given: Iterable[Any] = ()) -> Plugins:
 def _installed(name: str) -> Plugin:
     made = discovery.load(GROUP, name)
     entry = discovery.find(GROUP, name)
-    return Plugin(name, discovery.who(entry), made, entry.value)
+    return Plugin(name, discovery.distribution(entry), made, entry.value)
 
 
 def _given(made: Any) -> Plugin:
