@@ -83,7 +83,7 @@ class Lanes:
                 await self._look.wait()
 
     def _follow(self, found: Queues, tasks: TaskGroup) -> None:
-        wanted = {q.name: q for q in found.sound if self._wants(q)}
+        wanted = {q.name: q for q in found.sound if self.wants(q)}
         for name, problem in found.unsound.items():
             if self._may_run(name):
                 self._skip(name, problem)
@@ -99,7 +99,8 @@ class Lanes:
     def _may_run(self, name: str) -> bool:
         return self._only is None or name in self._only
 
-    def _wants(self, queue: Queue) -> bool:
+    def wants(self, queue: Queue) -> bool:
+        """Whether a queue is one that this worker is to run."""
         return self._may_run(queue.name) and tags.matches(queue.tags, self._tags)
 
     def _change(self, lane: Lane, queue: Queue, tasks: TaskGroup) -> None:

@@ -77,18 +77,18 @@ def test_every_environment_variable_is_on_the_page_about_settings() -> None:
     assert first_column("reference/settings", "## Environment variables") == variables()
 
 
-def test_every_entry_point_group_is_on_the_page_about_settings() -> None:
+def test_every_entry_point_group_is_on_the_page_about_them() -> None:
     assert "chancy.executors" in groups()
-    assert first_column("reference/settings", "## Entry points") == groups()
+    assert first_column("entry-points", "## The five groups") == groups()
+
+
+def classes() -> list[type]:
+    found = [value for value in vars(errors).values() if isinstance(value, type)]
+    return [value for value in found if issubclass(value, errors.ChancyError)]
 
 
 def test_every_error_is_explained() -> None:
-    drawn = {
-        name
-        for name, value in vars(errors).items()
-        if isinstance(value, type) and issubclass(value, errors.ChancyError)
-    }
-    assert first_column("reference/errors", "# Errors") == drawn
+    assert first_column("reference/errors", "# Errors") == {of.__name__ for of in classes()}
 
 
 def test_the_error_tree_is_drawn_as_it_is() -> None:
@@ -98,8 +98,7 @@ def test_the_error_tree_is_drawn_as_it_is() -> None:
     for indent, name, other in re.findall(tree, errors.__doc__ or "", re.MULTILINE):
         branch[len(indent) // 4 :] = [name]
         drawn[name] = {*branch[-2:-1], *filter(None, [other])} or {"Exception"}
-    classes = [value for value in vars(errors).values() if isinstance(value, type)]
-    assert drawn == {of.__name__: {base.__name__ for base in of.__bases__} for of in classes}
+    assert drawn == {of.__name__: {base.__name__ for base in of.__bases__} for of in classes()}
 
 
 @pytest.mark.parametrize(
@@ -138,7 +137,7 @@ def test_every_hook_is_in_the_reference() -> None:
 
 def test_every_call_of_an_application_is_in_the_reference() -> None:
     # What our own rooms ask of an application, for callers has other names.
-    inner = {"ask", "ask_sync", "database", "hint", "plugins", "store", "waits"}
+    inner = {"ask", "ask_sync", "database", "hint", "migrator", "plugins", "store", "waits"}
     calls = {name for name in dir(Chancy) if not name.startswith("_")} - inner
     assert {f"chancy.Chancy.{name}" for name in calls} == {
         name for name in referred() if name.startswith("chancy.Chancy.")

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 
+from chancy_core import discovery
 from chancy_core.job import Failure, QueuedJob, State
 from chancy_core.outcome import Kind, Outcome, settle
 
@@ -30,6 +31,22 @@ def test_every_event_that_a_worker_tells_is_on_the_page_about_watching() -> None
     page = (ROOT / "docs/watching.md").read_text()
     assert {"worker.started", "job.settled"} <= told
     assert told <= set(re.findall(r"`([\w.]+)`", page))
+
+
+def test_every_group_of_entry_points_is_on_the_page_about_them_with_what_can_become_of_it() -> None:
+    page = (ROOT / "docs/entry-points.md").read_text()
+    named = set(re.findall(r"^\| `([\w. ]+)` \|", page, re.MULTILINE))
+    assert named == {*discovery.GROUPS, *discovery.Standing}
+    assert {discovery.ALLOW, discovery.DISABLED} <= set(
+        re.findall(r"^`(\w+)`$", page, re.MULTILINE)
+    )
+
+
+def test_every_tag_provider_of_ours_is_on_the_page_about_tags() -> None:
+    page = (ROOT / "docs/tags.md").read_text()
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    ours = settings["project"]["entry-points"]["chancy.tags"]
+    assert set(re.findall(r"provider `(\w+)` \|", page)) == set(ours)
 
 
 SQL = {path.stem: path.read_text() for path in (ROOT / "chancy_core/sql").glob("*.sql")}
