@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from chancy import Chancy, Queue
+from chancy_core import embedded
 from chancy_core.embedded import postmaster
 from chancy_core.embedded.temporary import roomy
 from tests.stage import Stage, pass_by, stages
@@ -52,6 +53,9 @@ def server_home() -> Iterator[Path]:
     home = Path(tempfile.mkdtemp(prefix="chancy-home-", dir=roomy()))
     home.chmod(0o755)
     yield home
-    left = {folder.name: postmaster.orphans(folder / "data") for folder in home.glob("pg*")}
+    left = []
+    for folder in home.glob("pg*"):
+        embedded.stop(folder)
+        left += postmaster.orphans(folder / "data")
     shutil.rmtree(home)
-    assert not any(left.values()), left
+    assert not left
