@@ -18,9 +18,6 @@ PAGES = [
     "tags",
     "entry-points",
     "executors",
-    "executors",
-    "tags",
-    "entry-points",
     "migrating-from-chancy",
 ]
 
