@@ -1,6 +1,8 @@
 """The job functions of the tests; child processes import them from here, as `tests.jobs`."""
 
+import contextvars
 import fcntl
+import logging
 import os
 import subprocess
 import sys
@@ -191,3 +193,49 @@ async def note_async(key: str, then: str = "", *, me: QueuedJob = INJECTED) -> N
 async def note_and_hold(key: str, *, me: QueuedJob = INJECTED) -> None:
     me.meta["key"] = key
     await anyio.sleep_forever()
+
+
+class _Records(logging.Handler):
+    """Keeps what a logger is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kept: list[logging.LogRecord] = []
+        self.setFormatter(logging.Formatter("%(job_id)s %(queue)s %(func)s %(attempt)d"))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.kept.append(record)
+
+    def __enter__(self) -> list[str]:
+        logging.getLogger("acme.library").addHandler(self)
+        self.lines: list[str] = []
+        return self.lines
+
+    def __exit__(self, *exc: object) -> None:
+        logging.getLogger("acme.library").removeHandler(self)
+        self.lines += [self.format(record) for record in self.kept]
+
+
+def _log() -> None:
+    logging.getLogger("acme.library").warning("a library's, which knows nothing of jobs")
+
+
+@job
+def log() -> list[str]:
+    """Return what a library's records say that it is told to make here, and in another thread."""
+    with _Records() as lines:
+        _log()
+        thread = threading.Thread(target=contextvars.copy_context().run, args=(_log,))
+        thread.start()
+        thread.join()
+    return lines
+
+
+@job
+async def log_async() -> list[str]:
+    with _Records() as lines:
+        _log()
+        await anyio.sleep(0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(to_thread.run_sync, _log)
+    return lines
