@@ -195,47 +195,44 @@ async def note_and_hold(key: str, *, me: QueuedJob = INJECTED) -> None:
     await anyio.sleep_forever()
 
 
-class _Records(logging.Handler):
-    """Keeps what a logger is told."""
+library = logging.getLogger("acme.library")
+
+
+class _Library(logging.Handler):
+    """A library that logs, and knows nothing of jobs: *said* is what its records say of them."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.kept: list[logging.LogRecord] = []
+        self.said: list[str] = []
         self.setFormatter(logging.Formatter("%(job_id)s %(queue)s %(func)s %(attempt)d"))
+        library.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.kept.append(record)
+        if record.args == (self,):  # not what another job logs meanwhile
+            self.said.append(self.format(record))
 
-    def __enter__(self) -> list[str]:
-        logging.getLogger("acme.library").addHandler(self)
-        self.lines: list[str] = []
-        return self.lines
-
-    def __exit__(self, *exc: object) -> None:
-        logging.getLogger("acme.library").removeHandler(self)
-        self.lines += [self.format(record) for record in self.kept]
-
-
-def _log() -> None:
-    logging.getLogger("acme.library").warning("a library's, which knows nothing of jobs")
+    def log(self) -> None:
+        library.warning("logged by %s", self)
 
 
 @job
 def log() -> list[str]:
-    """Return what a library's records say that it is told to make here, and in another thread."""
-    with _Records() as lines:
-        _log()
-        thread = threading.Thread(target=contextvars.copy_context().run, args=(_log,))
-        thread.start()
-        thread.join()
-    return lines
+    """Return what records say that are made here, and in another thread."""
+    used = _Library()
+    used.log()
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(used.log,))
+    thread.start()
+    thread.join()
+    library.removeHandler(used)
+    return used.said
 
 
 @job
 async def log_async() -> list[str]:
-    with _Records() as lines:
-        _log()
-        await anyio.sleep(0)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(to_thread.run_sync, _log)
-    return lines
+    used = _Library()
+    used.log()
+    await anyio.sleep(0)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(to_thread.run_sync, used.log)
+    library.removeHandler(used)
+    return used.said
