@@ -25,9 +25,14 @@ class Beside(Hooks):
     """The plugins of this process, as the functions of jobs meet them."""
 
     @property
+    def called_beside(self) -> list[Implementation]:
+        """What is to be called beside the function."""
+        return [one for hook in HOOKS for one in self.implemented(hook)]
+
+    @property
     def paths(self) -> list[tuple[str, str, str]]:
         """Name, origin and path of the plugins that another process needs, for `loaded`."""
-        needed = {one.plugin for hook in HOOKS for one in self.implemented(hook)}
+        needed = {one.plugin for one in self.called_beside}
         return [(p.name, p.origin, p.path) for p in self.plugins if p in needed and p.path]
 
     def function(self, name: str) -> JobFunction[..., Any]:

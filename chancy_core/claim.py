@@ -49,12 +49,14 @@ class Claimer:
         heartbeat: Heartbeat,
         *,
         tags: Iterable[str],
+        only: frozenset[str] | None = None,
         events: Events,
         plugins: WorkerPlugins,
     ) -> None:
         self.lanes = Lanes(
             store,
             tags=tags,
+            only=only,
             settled=settler.put,
             wake=self.wake,
             events=events,

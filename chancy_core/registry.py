@@ -115,6 +115,11 @@ def lookup(name: str) -> JobFunction[..., Any]:
         ) from None
 
 
+def registered() -> list[str]:
+    """Return the names of all functions that this process has registered, sorted."""
+    return sorted(_functions)
+
+
 def check_call(job: Job) -> None:
     """Raise `InvalidJob` if the job's arguments are not those that its function takes.
 

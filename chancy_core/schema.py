@@ -30,11 +30,16 @@ class Schema(abc.ABC):
     def _address(self) -> str:
         """Return how threads connect to the database."""
 
-    def _migrator(self) -> "Migrator":
+    def migrator(self) -> "Migrator":
+        """Return what knows the migration lines of all that is installed, for this installation."""
         from chancy_core.migrate import Line, Migrator
 
         group = "chancy.migrations"
-        lines = {name: discovery.find(group, name) for name in discovery.offers(group)}
+        known = {
+            "core",
+            *discovery.offers(group),
+        }  # without `core` nothing fits: say who is missing
+        lines = {name: discovery.find(group, name) for name in known}
         return Migrator(
             self.names,
             {name: Line.from_package(name, entry.value) for name, entry in lines.items()},
@@ -46,12 +51,12 @@ class Schema(abc.ABC):
         Safe to be called by any number of processes at once. Raises `MigrationError`.
         """
         async with self.store.pool.connection() as conn:
-            await self._migrator().migrate(conn, to)
+            await self.migrator().migrate(conn, to)
 
     async def check(self) -> None:
         """Raise `MigrationsNeeded`, which says what to run, if the schema does not fit."""
         async with self.store.pool.connection() as conn:
-            await self._migrator().check(conn)
+            await self.migrator().check(conn)
 
     async def is_up_to_date(self) -> bool:
         """Return whether this code can work with the schema as it is."""
@@ -85,4 +90,4 @@ class Schema(abc.ABC):
 
         conninfo = await anyio.to_thread.run_sync(self._address)
         async with await Connection[Any].connect(conninfo, autocommit=True) as conn:
-            await use(self._migrator(), conn)
+            await use(self.migrator(), conn)

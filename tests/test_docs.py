@@ -4,6 +4,8 @@ import re
 import tomllib
 from pathlib import Path
 
+from chancy_core import discovery
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -23,3 +25,19 @@ def test_every_event_that_a_worker_tells_is_on_the_page_about_watching() -> None
     page = (ROOT / "docs/watching.md").read_text()
     assert {"worker.started", "job.settled"} <= told
     assert told <= set(re.findall(r"`([\w.]+)`", page))
+
+
+def test_every_group_of_entry_points_is_on_the_page_about_them_with_what_can_become_of_it() -> None:
+    page = (ROOT / "docs/entry-points.md").read_text()
+    named = set(re.findall(r"^\| `([\w. ]+)` \|", page, re.MULTILINE))
+    assert named == {*discovery.GROUPS, *discovery.Standing}
+    assert {discovery.ALLOW, discovery.DISABLED} <= set(
+        re.findall(r"^`(\w+)`$", page, re.MULTILINE)
+    )
+
+
+def test_every_tag_provider_of_ours_is_on_the_page_about_tags() -> None:
+    page = (ROOT / "docs/tags.md").read_text()
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    ours = settings["project"]["entry-points"]["chancy.tags"]
+    assert set(re.findall(r"provider `(\w+)` \|", page)) == set(ours)

@@ -1,27 +1,84 @@
-"""The commands of `chancy`, and their options."""
+"""The commands of `chancy`: ours in a table, and those that installed packages offer.
 
-import sys
+A command is a function or an `App` of cyclopts. None is imported before it is called, so that
+`chancy --help` costs no more than this list.
+"""
 
-import anyio
-from cyclopts import App
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from chancy_core.cli.demo import demo as run_demo
-from chancy_core.errors import ChancyError
+from attrs import frozen
 
-app = App(name="chancy", help="A job queue on PostgreSQL for asyncio and trio.")
+from chancy_core import discovery
+
+if TYPE_CHECKING:
+    from cyclopts import App
+
+#: The group of entry points by which packages offer commands: a name, a function or an `App`.
+GROUP = "chancy.commands"
 
 
-@app.command
-def demo(*, trio: bool = False) -> None:
-    """Show it working: an embedded server, three queues, thousands of jobs, their sums checked.
+@frozen
+class Command:
+    """One command: where it is in this package, what its line says, and under which heading."""
 
-    Parameters
-    ----------
-    trio
-        Run on trio instead of asyncio.
+    place: str
+    help: str
+    heading: str
+
+
+_ASK, _RUN, _SET_UP = "Jobs and queues", "Running them", "Setting up"
+
+#: Ours, by name, in the order in which they are listed.
+COMMANDS = {
+    "push": Command("pushing:push", "Push a job, or many from a file.", _ASK),
+    "queue": Command("queues:app", "List, declare and change queues.", _ASK),
+    "job": Command("jobs:app", "List, show, retry, cancel and purge jobs.", _ASK),
+    "dev": Command("developing:dev", "A server, and a worker that follows your changes.", _RUN),
+    "worker": Command("working:worker", "Run jobs until it is stopped.", _RUN),
+    "workers": Command("workers:workers", "List workers.", _RUN),
+    "demo": Command("demonstrating:demo", "Show it working, on a server of its own.", _RUN),
+    "migrate": Command("migrating:migrate", "Bring the schema to the newest version.", _SET_UP),
+    "check": Command("checking:check", "Say what would keep it from working.", _SET_UP),
+    "plugins": Command("plugging:plugins", "List what installed packages offer.", _SET_UP),
+    "completion": Command("completing:completion", "Write what completes its words.", _SET_UP),
+}
+
+
+def offered() -> dict[str, str]:
+    """Return who offers which command, without importing any; what is ours is nobody else's."""
+    return {
+        name: " and ".join(sorted({entry.dist.name for entry in entries if entry.dist}))
+        for name, entries in discovery.offers(GROUP).items()
+        if name not in COMMANDS
+    }
+
+
+def mount(app: "App", wanted: str | None) -> None:
+    """Add all commands to *app*; one that a package offers is loaded if it is the *wanted* one.
+
+    Raises what `discovery.load` does, which names the distribution.
     """
-    try:
-        agreed = anyio.run(run_demo, backend="trio" if trio else "asyncio")
-    except ChancyError as exc:
-        sys.exit(f"chancy: {exc}")
-    sys.exit(0 if agreed else 1)
+    for name, command in COMMANDS.items():
+        app.command(f"{__package__}.{command.place}", name=name, help=command.help)
+    if wanted is None or wanted in COMMANDS:
+        return
+    for name, who in offered().items():
+        if name == wanted:
+            app.command(discovery.load(GROUP, name), name=name)
+        else:  # for its name alone: it may be what was meant
+            app.command(f"{GROUP}:{name}", name=name, help=f"(from {who})")
+
+
+def named(tokens: Sequence[str], valued: frozenset[str]) -> str | None:
+    """Return the command that *tokens* name: the first that is no option, nor the value of one.
+
+    *valued* are the options that take a value and may stand before the command.
+    """
+    rest = iter(tokens)
+    for token in rest:
+        if not token.startswith("-"):
+            return token
+        if token in valued:
+            next(rest, None)
+    return None

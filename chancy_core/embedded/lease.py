@@ -83,6 +83,7 @@ def join(
     *,
     settings: Mapping[str, str] | None = None,
     linger: float = 10.0,
+    start: bool = True,
     progress: Progress | None = None,
 ) -> Lease:
     """Start the user's server, or join it if it runs, and keep it running until `close`.
@@ -92,18 +93,29 @@ def join(
     `settings` are PostgreSQL's (`{"max_connections": "200"}`) and count only
     for the one who starts it. `progress` is told what is done if it takes more
     than a moment. Blocks: 0.1 s for a start, a second or so for the first.
+    With `start=False` a server that runs is joined, and none is ever started.
 
-    Raises EmbeddedError, with the end of the server's log if it did not start.
+    Raises EmbeddedError, with the end of the server's log if it did not start,
+    or if none runs and none was to be started.
 
         with embedded.join() as lease:
             psycopg.connect(lease.dsn)
     """
     folder = (folder or default_folder()).absolute()
-    return claim(folder, dict(settings or {}), linger, progress or _silent, throwaway=False)
+    if not start and status(folder).state == "stopped":  # and not even a folder is made
+        raise _none_runs(folder)
+    asked = dict(settings or {})
+    return claim(folder, asked, linger, progress or _silent, throwaway=False, start=start)
 
 
 def claim(
-    folder: Path, settings: dict[str, str], linger: float, progress: Progress, *, throwaway: bool
+    folder: Path,
+    settings: dict[str, str],
+    linger: float,
+    progress: Progress,
+    *,
+    throwaway: bool,
+    start: bool = True,
 ) -> Lease:
     """Do what `join` and `throwaway` promise."""
     with _explained(folder):
@@ -111,7 +123,7 @@ def claim(
         (folder / "leases").mkdir(mode=0o700, exist_ok=True)
         path, lock = locks.take_new(folder / "leases", str(linger))
         try:
-            state = _join(folder, settings, linger, progress, throwaway=throwaway)
+            state = _join(folder, settings, linger, progress, throwaway=throwaway, start=start)
         except BaseException:
             _give_up(path, lock)
             raise
@@ -156,18 +168,32 @@ def status(folder: Path | None = None) -> Status:
 
 
 def _join(
-    folder: Path, settings: dict[str, str], linger: float, progress: Progress, *, throwaway: bool
+    folder: Path,
+    settings: dict[str, str],
+    linger: float,
+    progress: Progress,
+    *,
+    throwaway: bool,
+    start: bool,
 ) -> dict[str, Any]:
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with _start_lock(folder, progress) as lock:
             if not locks.is_held(folder / "supervisor.lock"):
+                if not start and postmaster.pid_of(folder / "data") is None:
+                    raise _none_runs(folder)
                 _launch(folder, settings, linger, progress, throwaway=throwaway, start_lock=lock)
             state = _state(folder)
             if state and postmaster.is_ours(state["pid"], folder / "data"):
                 return state
         time.sleep(0.05)  # it died, and the supervisor is about to notice
     raise EmbeddedError(f"The server in {folder} did not come back within {PATIENCE:.0f} s.")
+
+
+def _none_runs(folder: Path) -> EmbeddedError:
+    return EmbeddedError(
+        f"No server runs in {folder}. Start one with `chancy dev`, or name another by CHANCY_DSN."
+    )
 
 
 def _launch(

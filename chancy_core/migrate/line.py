@@ -151,7 +151,7 @@ class LineStatus:
         if self.version < self.newest:
             return (
                 f"line {self.line!r} is at version {self.version} in the database and the code "
-                f"needs {self.newest}: run `await chancy.migrate()`"
+                f"needs {self.newest}: run `chancy migrate`, or `await chancy.migrate()`"
             )
         if self.oldest > self.newest:
             return (

@@ -176,6 +176,15 @@ async def bookkeeping(conn: psycopg.AsyncConnection[Any], names: Names) -> str:
     return names.render(schema + _CREATE)
 
 
+def unseen_bookkeeping(names: Names) -> str:
+    """The statements that create our two tables in a database that nobody has looked at.
+
+    The schema too, unless it is the one that every database has.
+    """
+    schema = "" if names.schema == "public" else "CREATE SCHEMA IF NOT EXISTS {schema};\n"
+    return names.render(schema + _CREATE)
+
+
 def is_lock_timeout(exc: psycopg.Error) -> bool:
     """Whether *exc* says that `lock_timeout` has passed."""
     return exc.sqlstate == _LOCK_NOT_AVAILABLE

@@ -11,7 +11,7 @@ migration commits together with the row that records it, or not at all; one that
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -29,6 +29,7 @@ from chancy_core.migrate.lock import (
     bookkeeping,
     is_lock_timeout,
     jitter,
+    unseen_bookkeeping,
 )
 from chancy_core.postgres import Connection
 from chancy_core.statement import Names
@@ -60,13 +61,14 @@ class Migrator:
         to: Mapping[str, int] | None = None,
         *,
         wait: float = 120.0,
+        told: Callable[[Step], object] | None = None,
     ) -> tuple[Step, ...]:
         """Run what is missing and return it: all lines to their newest, or only those in *to*.
 
         Downward steps run first, newest first and `core` last; when nothing is left, our two
-        tables of bookkeeping go as well. Raises `MigrationError` when another migrator
-        still holds the lock after *wait* seconds, and when a step fails; the steps
-        before it remain.
+        tables of bookkeeping go as well. *told* is called with each step once it is done.
+        Raises `MigrationError` when another migrator still holds the lock after *wait* seconds,
+        and when a step fails; the steps before it remain.
         """
         self._check_targets(to)
         lock = MigrationLock(self.names, self.lease)
@@ -76,6 +78,8 @@ class Migrator:
             for step in steps:
                 logger.info("migrating: %s", step)
                 await self._run(conn, lock, step)
+                if told is not None:
+                    told(step)
             if _nothing_left(statuses, steps):
                 await lock.drop_bookkeeping(conn)
         return steps
@@ -95,11 +99,30 @@ class Migrator:
         It takes no lock: nobody else may migrate while somebody runs it by hand.
         """
         self._check_targets(to)
-        statuses = await self.status(conn)
+        return self._script(await self.status(conn), to, await bookkeeping(conn, self.names))
+
+    def script(
+        self, to: Mapping[str, int] | None = None, *, since: Mapping[str, int] | None = None
+    ) -> str:
+        """What `sql` would return for a database whose lines are at the versions in *since*.
+
+        Lines that it does not name are not there yet; no database is looked at.
+        """
+        self._check_targets(to)
+        self._check_targets(since)
+        statuses = tuple(
+            LineStatus(name, (since or {}).get(name, 0), 0, line.newest)
+            for name, line in sorted(self.lines.items(), key=lambda item: _core_first(item[0]))
+        )
+        return self._script(statuses, to, unseen_bookkeeping(self.names))
+
+    def _script(
+        self, statuses: Sequence[LineStatus], to: Mapping[str, int] | None, tables: str
+    ) -> str:
         steps = self._steps(statuses, to)
         if not steps:
             return "-- nothing to do\n"
-        parts = [await bookkeeping(conn, self.names), *map(self._text, steps)]
+        parts = [tables, *map(self._text, steps)]
         if _nothing_left(statuses, steps):
             parts.append(self.names.render("DROP TABLE {migrations}, {migration_lock};"))
         return "\n\n".join(parts) + "\n"

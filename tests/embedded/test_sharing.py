@@ -11,12 +11,14 @@ import pytest
 
 from chancy_core import embedded
 from chancy_core.embedded import locks, postmaster, programs
+from chancy_core.errors import EmbeddedError
 from tests.embedded.processes import (
     Client,
     answers,
     eventually,
     is_alive,
     is_gone,
+    kill,
     read,
     state,
     supervisor_of,
@@ -24,6 +26,7 @@ from tests.embedded.processes import (
     write,
 )
 
+NONE_RUNS = r"No server runs in /.*`chancy dev`.*CHANCY_DSN"
 DEBIAN = Path("/usr/lib/postgresql/15/bin")
 
 
@@ -59,6 +62,45 @@ def test_who_comes_while_it_lingers_finds_the_same_server(folder: Path) -> None:
     with embedded.join(folder) as lease:
         assert state(folder)["pid"] == pid
         assert answers(lease.dsn)
+
+
+def test_who_must_not_start_a_server_joins_one_that_runs(folder: Path) -> None:
+    with embedded.join(folder, linger=0) as first:
+        with embedded.join(folder, start=False) as second:
+            assert second.dsn == first.dsn
+            assert embedded.status(folder).clients == 2
+        kill(supervisor_of(folder))
+        with embedded.join(folder, start=False) as third:  # somebody looks after it again
+            assert embedded.status(folder).state == "running"
+            assert answers(third.dsn)
+
+
+def test_who_must_not_start_a_server_leaves_no_trace_where_none_is(fresh: Path) -> None:
+    with pytest.raises(EmbeddedError, match=NONE_RUNS):
+        embedded.join(fresh, start=False)
+    assert not fresh.exists()
+
+
+def test_a_server_that_has_stopped_is_not_started_by_who_must_not(folder: Path) -> None:
+    embedded.join(folder).close()
+    embedded.stop(folder)
+    with pytest.raises(EmbeddedError, match=NONE_RUNS):
+        embedded.join(folder, start=False)
+    assert not list((folder / "leases").iterdir())
+    assert is_gone(folder)
+
+
+def test_a_server_that_stops_at_the_last_moment_is_not_started_anew(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embedded.join(folder).close()
+    running = embedded.status(folder)
+    embedded.stop(folder)
+    monkeypatch.setattr("chancy_core.embedded.lease.status", lambda _folder: running)
+    with pytest.raises(EmbeddedError, match=NONE_RUNS):
+        embedded.join(folder, start=False)
+    assert not list((folder / "leases").iterdir())
+    assert is_gone(folder)
 
 
 def test_the_longest_linger_of_those_who_hold_a_lease_counts(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""`chancy check`: whether anything would keep it from working."""

@@ -1,0 +1,42 @@
+"""The first page, `chancy --help`, as plain text: cyclopts and rich take longer than it lasts."""
+
+import os
+import sys
+
+from chancy_core.cli import failing
+from chancy_core.cli.commands import COMMANDS, offered
+from chancy_core.cli.settings import publish
+from chancy_core.errors import ChancyError
+
+_ABOVE = """\
+Usage: chancy COMMAND [OPTIONS]
+
+A job queue on PostgreSQL for asyncio and trio."""
+_BELOW = """
+Each command has --app, --dsn, --schema, --prefix, --jobs, --trio, --json and --traceback;
+`chancy COMMAND --help` says what they mean. `chancy --version` says which one this is."""
+
+
+def front_page() -> int:
+    """Show which commands there are, without importing any of them; return the exit code."""
+    try:
+        publish({}, os.environ)  # it may say whose commands are allowed
+        strangers = offered()
+        sys.stdout.write("\n".join(_lines(strangers)) + "\n")
+        sys.stdout.flush()
+    except (ChancyError, BrokenPipeError) as exc:
+        return failing.explain(exc, as_json=False, traceback=False)
+    return failing.DONE
+
+
+def _lines(strangers: dict[str, str]) -> list[str]:
+    headings: dict[str, dict[str, str]] = {}
+    for name, command in COMMANDS.items():
+        headings.setdefault(command.heading, {})[name] = command.help
+    if strangers:
+        headings["From other packages"] = {name: f"({who})" for name, who in strangers.items()}
+    width = max(len(name) for names in headings.values() for name in names)
+    lines = [_ABOVE]
+    for heading, names in headings.items():
+        lines += ["", heading, *(f"  {name:<{width}}  {text}" for name, text in names.items())]
+    return [*lines, _BELOW]

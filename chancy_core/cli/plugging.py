@@ -1,0 +1,1 @@
+"""`chancy plugins`: what installed packages offer."""
