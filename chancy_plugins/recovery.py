@@ -65,8 +65,8 @@ async def chancy_jobs_rescued(rescued: Sequence[Rescued], worker: WorkerHost) ->
     if stopped:
         log.error(
             "workers died with these jobs, which are not run again until somebody says so: %s. "
-            'Look at them by list_jobs(JobFilter(state=["quarantined", "lost"])), and run them '
-            "again by retry_jobs",
+            "`chancy job list --state quarantined --state lost` shows them; `chancy job retry`, or "
+            "retry_jobs, runs them again",
             _listed(stopped),
         )
 

@@ -51,6 +51,27 @@ async def test_a_job_that_asks_for_it_is_put_off_longer_after_each_failure(chanc
     assert done.started_at - done.created_at >= timedelta(seconds=0.25)
 
 
+@pytest.mark.parametrize(
+    ("executor", "call", "kind"),
+    [
+        ("async", tests.jobs.fail_async.bind(text="no"), "error"),
+        ("thread", tests.jobs.fail.bind(text="no"), "error"),
+        ("process", tests.jobs.fail.bind(text="no"), "error"),
+        ("process", tests.jobs.vanish.bind(status=3), "child-died"),
+    ],
+)
+async def test_however_it_failed_and_wherever(chancy, executor, call, kind):
+    settled = []
+    await chancy.declare(Queue("failing", executor=executor))
+    worker = Worker(chancy)
+    worker.events.on("job.settled", lambda event: settled.append(event.value[2]))
+    async with worker:
+        asked = call.options(queue="failing", max_attempts=2, meta=SOON)
+        done = await chancy.wait_for_job(await chancy.push(asked), timeout=30)
+    assert (done.state, [failure.kind for failure in done.errors]) == (State.FAILED, [kind] * 2)
+    assert [verdict.delay for verdict in settled] == [0.05, 0]
+
+
 async def test_a_job_that_does_not_is_tried_again_at_once(chancy):
     settled = []
     worker = Worker(chancy)

@@ -39,7 +39,7 @@ async def test_another_names_those_that_wait_for_a_person_and_what_to_do(said, a
     _, error = said.records
     assert error.levelname == "ERROR"
     lost, quarantined = UUID(int=0), UUID(int=2)
-    assert f": {lost} (lost), {quarantined} (quarantined). Look at them by" in error.getMessage()
+    assert f": {lost} (lost), {quarantined} (quarantined). `chancy job list" in error.getMessage()
     assert "retry_jobs" in error.getMessage()
 
 
