@@ -165,6 +165,8 @@ def _specs() -> list[str]:
 def _caller(
     function: Callable[..., Any], names: tuple[str, ...]
 ) -> Callable[[Mapping[str, Any]], Any]:
+    if len(names) == 1:  # around every call of a job
+        return lambda given: function(given[names[0]])
     return lambda given: function(*[given[name] for name in names])
 
 

@@ -6,7 +6,7 @@ then the worker leaves without it, and the watchdog keeps naming it.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -83,7 +83,13 @@ class _Life:
             events=worker.events,
             plugins=self._plugins,
         )
-        self._departure = Departure(worker, self._settler, heartbeat, self._plugins.observers)
+        self._departure = Departure(
+            worker,
+            self._settler,
+            heartbeat,
+            self._plugins.observers,
+            self._claimer.hear_of_the_rescued,
+        )
 
     async def live(self, task_status: TaskStatus[None]) -> None:
         """Run the services, and within them the lanes, until the worker is told to stop."""
@@ -210,10 +216,16 @@ class Departure:
     """How a worker leaves, whatever is falling: once, however often it is told to."""
 
     def __init__(
-        self, worker: "Worker", settler: Settler, heartbeat: Heartbeat, observers: Observers
+        self,
+        worker: "Worker",
+        settler: Settler,
+        heartbeat: Heartbeat,
+        observers: Observers,
+        hear: Callable[[], None],
     ) -> None:
         self._worker = worker
         self._observers = observers
+        self._hear = hear
         self._settler = settler
         self._heartbeat = heartbeat
         self._left = False
@@ -229,6 +241,7 @@ class Departure:
             with anyio.move_on_after(FLUSH):
                 await self._give_back()
             with anyio.move_on_after(OBSERVING):
+                self._hear()  # of what was rescued while the jobs came to their end
                 await self._observers.finish()
             await to_thread.run_sync(self._heartbeat.stop)
         log.info("worker %s has stopped", self._worker.name)

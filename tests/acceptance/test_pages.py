@@ -18,6 +18,7 @@ PAGES = [
     "tags",
     "entry-points",
     "executors",
+    "plugins",
     "migrating-from-chancy",
 ]
 
