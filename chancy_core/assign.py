@@ -35,6 +35,7 @@ class Lanes:
         store: Store,
         *,
         tags: Iterable[str],
+        only: frozenset[str] | None,
         settled: Callable[[Settlement], None],
         wake: Callable[[], None],
         events: Events,
@@ -44,6 +45,7 @@ class Lanes:
         self._leaving: set[Lane] = set()
         self._store = store
         self._tags = frozenset(tags)
+        self._only = only
         self._settled = settled
         self._wake = wake
         self._events = events
@@ -81,9 +83,10 @@ class Lanes:
                 await self._look.wait()
 
     def _follow(self, found: Queues, tasks: TaskGroup) -> None:
-        wanted = {q.name: q for q in found.sound if tags.matches(q.tags, self._tags)}
+        wanted = {q.name: q for q in found.sound if self.wants(q)}
         for name, problem in found.unsound.items():
-            self._skip(name, problem)
+            if self._may_run(name):
+                self._skip(name, problem)
         for name in self.current.keys() - wanted.keys():
             self._retire(name)
         for queue in wanted.values():
@@ -92,6 +95,13 @@ class Lanes:
                 self._open(queue, tasks)
             elif lane.queue != queue:
                 self._change(lane, queue, tasks)
+
+    def _may_run(self, name: str) -> bool:
+        return self._only is None or name in self._only
+
+    def wants(self, queue: Queue) -> bool:
+        """Whether a queue is one that this worker is to run."""
+        return self._may_run(queue.name) and tags.matches(queue.tags, self._tags)
 
     def _change(self, lane: Lane, queue: Queue, tasks: TaskGroup) -> None:
         same = lane.queue.executor == queue.executor

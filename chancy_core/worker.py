@@ -12,7 +12,7 @@ from chancy_core import registry
 from chancy_core.codec import shown, unstorable
 from chancy_core.errors import ChancyError, InvalidValue
 from chancy_core.job import QueuedJob
-from chancy_core.queue import Queue
+from chancy_core.queue import Queue, named
 from chancy_core.tags import check_tags, own_tags
 
 if TYPE_CHECKING:
@@ -39,6 +39,21 @@ def _check(name: str, grace_period: float) -> None:
         )
 
 
+def _check_queues(queues: Iterable[str] | None, worker: str) -> frozenset[str] | None:
+    """Return the queues that somebody chose. Raises `InvalidValue` for what names none."""
+    if queues is None:
+        return None
+    if isinstance(queues, str) or not isinstance(queues, Iterable):
+        raise InvalidValue(
+            f"worker {worker!r}: queues must be a set of names, such as {{'mail'}}, "
+            f"not {shown(queues)}"
+        )
+    chosen = frozenset(named(name) for name in list(queues))
+    if not chosen:
+        raise InvalidValue(f"worker {worker!r}: queues names none; leave it out to run all")
+    return chosen
+
+
 class Worker:
     """Runs the jobs of all queues whose tags match this worker's.
 
@@ -51,9 +66,13 @@ class Worker:
     swallows cancellation cannot be ended: its job is given back, and named until it ends. With
     `signals=False` no signal is listened to: for programs that have a use of their own for them.
 
+    *queues* are the names of those that it may run, of all that match; None stands for all. A
+    queue that is declared later counts as well.
+
     `events` tells what happens here and what other processes have said.
 
-    Raises `InvalidValue` for a name or tags that cannot be stored, or a *grace_period* below 0.
+    Raises `InvalidValue` for a name or tags that cannot be stored, for *queues* that name none,
+    and for a *grace_period* below 0.
     """
 
     def __init__(
@@ -61,6 +80,7 @@ class Worker:
         chancy: "Chancy",
         *,
         tags: Iterable[str] = (),
+        queues: Iterable[str] | None = None,
         name: str | None = None,
         grace_period: float = 30.0,
         signals: bool = True,
@@ -71,6 +91,8 @@ class Worker:
         _check(self.name, grace_period)
         #: What it is called by; once it has started, with what the installed providers know.
         self.tags = own_tags(self.name) | check_tags(tags, self.name)
+        #: The names of the queues that it may run; None stands for all.
+        self.only = _check_queues(queues, self.name)
         self.grace_period = grace_period
         self.signals = signals
         self.chancy = chancy

@@ -38,6 +38,8 @@ COMMANDS = {
     "push": Command("pushing:push", "Push a job, or many from a file.", _ASK),
     "queue": Command("queues:app", "List, declare and change queues.", _ASK),
     "job": Command("jobs:app", "List, show, retry, cancel and purge jobs.", _ASK),
+    "dev": Command("developing:dev", "A server, and a worker that follows your changes.", _RUN),
+    "worker": Command("working:worker", "Run jobs until it is stopped.", _RUN),
     "workers": Command("workers:workers", "List workers.", _RUN),
     "demo": Command("demonstrating:demo", "Show it working, on a server of its own.", _RUN),
     "migrate": Command("migrating:migrate", "Bring the schema to the newest version.", _SET_UP),

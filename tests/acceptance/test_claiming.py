@@ -90,6 +90,30 @@ async def test_tags_decide_which_worker_runs_a_queue(chancy, dsn, stage):
         await chancy.wait_for_job(gpu, timeout=10)
 
 
+async def test_a_worker_runs_those_queues_only_that_it_was_told_of(chancy, dsn, stage, caplog):
+    stage.go.set()
+    (mine,) = await push(chancy, dsn, 1)
+    (other,) = await push(chancy, dsn, 1, queue="default")
+    await chancy.declare(Queue("odd", executor="nonsense"), check=False)
+    async with Worker(chancy, queues=["q", "later"]) as worker:
+        await chancy.wait_for_job(mine, timeout=10)
+        await chancy.declare(Queue("later", executor="async"))
+        (late,) = await push(chancy, dsn, 1, queue="later")
+        await chancy.wait_for_job(late, timeout=10)
+        assert set(worker.queues) == {"q", "later"}
+    assert (await chancy.get_job(other)).state is State.PENDING
+    assert "odd" not in caplog.text  # what others are to run is theirs to complain of
+
+
+async def test_a_queue_that_a_worker_was_told_of_must_match_its_tags(chancy, dsn, stage):
+    await chancy.declare(Queue("gpu", executor="async", tags={"has=gpu"}))
+    worker = Worker(chancy, queues={"gpu", "q"})
+    with worker.events.subscribe("worker.queue.started") as started:
+        async with worker:
+            await started.next(10)
+            assert set(worker.queues) == {"q"}
+
+
 async def test_what_a_worker_puts_off_it_takes_up_when_it_is_due(dsn, stage, monkeypatch):
     monkeypatch.setattr(outcome, "_delay", lambda refusals: 0.2)
     monkeypatch.setattr(wake, "LOOK_AROUND", 3600)  # it looks only when it knows of something

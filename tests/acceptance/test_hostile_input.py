@@ -303,6 +303,12 @@ def test_a_worker_with_tags_that_are_none_is_refused(dsn: str, wrong: Any):
         Queue("odd", tags=wrong)
 
 
+@pytest.mark.parametrize("wrong", ["mail", 7, [7], [], ["a\x00"]], ids=repr)
+def test_queues_that_a_worker_cannot_run_are_refused(dsn: str, wrong: Any):
+    with pytest.raises(InvalidValue, match="queue"):
+        Worker(Chancy(dsn), name="w", queues=wrong)
+
+
 @pytest.mark.parametrize("wrong", [NOT_A_NUMBER, -1, "5", True, None], ids=repr)
 def test_a_grace_period_that_is_none_is_refused(dsn: str, wrong: Any):
     with pytest.raises(InvalidValue, match="worker 'w': grace_period must be 0 or more"):

@@ -20,6 +20,7 @@ from chancy_core.store.statements.queues import queues as queues
 from chancy_core.store.statements.queues import resume_queue as resume_queue
 from chancy_core.store.statements.workers import announce as announce
 from chancy_core.store.statements.workers import bury as bury
+from chancy_core.store.statements.workers import left_to_do as left_to_do
 from chancy_core.store.statements.workers import renew as renew
 from chancy_core.store.statements.workers import retire as retire
 from chancy_core.store.statements.workers import workers as workers

@@ -1,6 +1,6 @@
 """The rows of workers, which are their leases."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from chancy_core.statement import Names, Statement, nothing
@@ -48,3 +48,9 @@ def bury(names: Names) -> Statement[set[UUID]]:
 def workers(names: Names) -> Statement[list[rows.WorkerInfo]]:
     """Answer all workers that have a row."""
     return Statement.of("workers", names, {}, rows.workers)
+
+
+def left_to_do(names: Names, queues: Sequence[str], *, name: str, pid: int) -> Statement[bool]:
+    """Answer whether anything is due in *queues*, or runs on the worker *name* of a process."""
+    params = {"queues": list(queues), "name": name, "pid": pid}
+    return Statement.of("left_to_do", names, params, lambda found: bool(found[0][0]))
