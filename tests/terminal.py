@@ -34,12 +34,12 @@ class Typed:
     def __init__(self, process: subprocess.Popen[bytes], end: int) -> None:
         self.process = process
         self._end = end
-        self._raw = b""
+        self.raw = b""
 
     @property
     def text(self) -> str:
         """What the terminal has shown so far, without colours."""
-        return SEQUENCE.sub("", self._raw.decode(errors="replace")).replace("\r\n", "\n")
+        return SEQUENCE.sub("", self.raw.decode(errors="replace")).replace("\r\n", "\n")
 
     def _read(self, seconds: float) -> bool:
         if not select([self._end], [], [], seconds)[0]:
@@ -48,7 +48,7 @@ class Typed:
             more = os.read(self._end, 65536)
         except OSError:  # Linux's way to say that nobody is there any more
             more = b""
-        self._raw += more
+        self.raw += more
         return bool(more)
 
     def expect(self, words: str, seconds: float = 20) -> str:

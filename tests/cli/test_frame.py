@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +16,7 @@ from chancy import Chancy, Queue, job
 from chancy_core import embedded
 from chancy_core.cli import failing
 from chancy_core.cli.commands import COMMANDS
+from chancy_core.embedded.temporary import roomy
 from tests.terminal import CHANCY, Acme, Shell
 
 
@@ -31,8 +35,7 @@ def test_a_misspelt_command_option_and_function_are_guessed(shell: Shell) -> Non
     )
     assert 'Did you mean "list"?' in shell.people("queue", "lst", code=2)
     shown = shell.people("push", "welcome", "--priorit", "3", code=2)
-    assert 'Unknown option: "--priorit"' in shown
-    assert "--priority" in shown
+    assert shown == "chancy: Unknown option: --priorit. Did you mean --priority?\n"
     assert "did you mean 'welcome'?" in shell.people("push", "welcom", "name=Ada", code=2)
 
 
@@ -81,6 +84,7 @@ def test_what_nobody_has_foreseen_is_one_line_too(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_database_that_is_not_there(bare: Shell) -> None:
     done = bare.call("queue", "list", "--dsn", "postgresql:///x?host=/nowhere")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -133,12 +137,10 @@ def test_a_reader_that_goes_away_is_no_error(
 
 
 def test_colours_are_for_terminals_that_want_them(shell: Shell) -> None:
-    with shell.open("queue", "show", "nope") as typed:
-        typed.end()
     for environ, coloured in (({}, True), ({"NO_COLOR": "1"}, False)):
         with shell.open("job", "list", "--help", **environ) as typed:
             typed.end()
-            assert (b"\x1b[1m" in typed._raw or b"\x1b[36m" in typed._raw) is coloured
+            assert bool(re.search(rb"\x1b\[[0-9;]*3[0-7]m", typed.raw)) is coloured
     assert "\x1b" not in shell.call("job", "list", "--help").stdout
 
 
@@ -148,8 +150,6 @@ def test_progress_is_shown_where_somebody_watches(shell: Shell, dsn: str) -> Non
     assert "cancel" in shell.people("job", "cancel", "--all", "--yes")
     with Chancy(dsn) as chancy:
         chancy.sync_push(welcome.bind(name="Ada"))
-    done = shell.call("job", "cancel", "--all", "--yes", "--state", "pending".strip())
-    assert done.returncode == 2
     done = shell.call("job", "cancel", "--state", "pending", "--yes")
     assert (done.stdout, done.stderr) == ("1 cancelled\n", "")
 
@@ -163,15 +163,24 @@ def test_no_server_is_started(bare: Shell) -> None:
     assert not Path(bare.environ["CHANCY_HOME"]).exists()
 
 
-def test_a_server_that_runs_is_joined(bare: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHANCY_HOME", bare.environ["CHANCY_HOME"])
-    with embedded.join(linger=0.1) as lease, Chancy(lease.dsn) as chancy:
-        chancy.sync_migrate()
-        chancy.sync_declare(Queue("here", executor="async"))
-        (bare.folder / "app.py").write_text("from chancy import Chancy\napp = Chancy()\n")
-        for words in ((), ("--app", "app.py")):
-            told = bare.programs("queue", "list", *words)
-            assert [value["name"] for value in told.values] == ["here"]
+def test_a_server_that_runs_is_joined(bare: Shell) -> None:
+    # Not pytest's tmp_path, where root's servers, run by another user, cannot go.
+    home = Path(tempfile.mkdtemp(prefix="chancy-home-", dir=roomy()))
+    home.chmod(0o755)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("CHANCY_HOME", str(home))
+            with embedded.join() as lease, Chancy(lease.dsn) as chancy:
+                chancy.sync_migrate()
+                chancy.sync_declare(Queue("here", executor="async"))
+                text = "from chancy import Chancy\napp = Chancy()\n"
+                (bare.folder / "app.py").write_text(text)
+                for words in ((), ("--app", "app.py")):
+                    told = bare.programs("queue", "list", *words, CHANCY_HOME=str(home))
+                    assert [value["name"] for value in told.values] == ["here"]
+            embedded.stop()
+    finally:
+        shutil.rmtree(home)
 
 
 # -- other packages' commands ----------------------------------------------------------------------
