@@ -16,6 +16,9 @@ from chancy_core.cli.options import VALUED, Options
 from chancy_core.cli.output import Output
 from chancy_core.cli.settings import settle
 
+#: Has Ctrl-C end the command where it waits, as asyncio does, and not between any two steps.
+_QUIET = {"restrict_keyboard_interrupt_to_checkpoints": True}
+
 
 def call(tokens: Sequence[str]) -> int:
     """Carry out the command that *tokens* name, and return the exit code; raises nothing."""
@@ -73,7 +76,11 @@ def _run(command: Callable[..., Any], wants: Mapping[str, Any], options: Options
     here = Invocation(settings, Output(as_json=settings.json))
     command = partial(command, **{name: here for name, kind in wants.items() if kind is Invocation})
     if inspect.iscoroutinefunction(command):
-        code = anyio.run(command, backend=settings.backend)
+        code = anyio.run(
+            command,
+            backend=settings.backend,
+            backend_options=_QUIET if settings.backend == "trio" else {},
+        )
     else:
         code = command()
     return int(code) if isinstance(code, int) else failing.DONE

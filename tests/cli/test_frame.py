@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chancy import Chancy, Queue, job
+from chancy import Chancy, Job, Queue
 from chancy_core import embedded
 from chancy_core.cli import failing
 from chancy_core.cli.commands import COMMANDS
@@ -20,8 +20,8 @@ from chancy_core.embedded.temporary import roomy
 from tests.terminal import CHANCY, Acme, Shell
 
 
-@job(name="app.welcome", queue="mail")
-async def welcome(name: str) -> None: ...
+def welcome(name: str) -> Job:
+    return Job("app.welcome", kwargs={"name": name}, queue="mail")
 
 
 # -- errors ----------------------------------------------------------------------------------------
@@ -93,14 +93,14 @@ def test_a_database_that_is_not_there(bare: Shell) -> None:
 
 @pytest.mark.parametrize("loop", [(), ("--trio",)], ids=["asyncio", "trio"])
 def test_ctrl_c_shows_no_traceback(shell: Shell, dsn: str, loop: tuple[str, ...]) -> None:
-    with shell.open("push", "welcome", "name=Ada", "--wait", *loop) as typed:
+    with shell.open("push", "welcome", "name=Ada", "--wait", "-v", *loop) as typed:
         with Chancy(dsn) as chancy:
             deadline = time.monotonic() + 20
             while not chancy.sync_list_jobs().jobs:
                 assert time.monotonic() < deadline, typed.text
                 time.sleep(0.02)
         typed.type("\x03")
-        assert typed.end() == failing.INTERRUPTED
+        assert typed.end() == failing.INTERRUPTED, typed.text
         assert typed.text.replace("^C", "").strip() == ""
 
 
@@ -109,7 +109,7 @@ def test_ctrl_c_ends_the_demo(bare: Shell, empty_dsn: str) -> None:
     with bare.open("demo", CHANCY_DSN=empty_dsn) as typed:
         typed.expect("on purpose", seconds=60)
         typed.type("\x03")
-        assert typed.end() == failing.INTERRUPTED
+        assert typed.end() == failing.INTERRUPTED, typed.text
         assert "Traceback" not in typed.text
 
 
@@ -117,7 +117,7 @@ def test_ctrl_c_answers_a_question(shell: Shell) -> None:
     with shell.open("job", "purge", "--all") as typed:
         typed.expect("[y/N]")
         typed.type("\x03")
-        assert typed.end() == failing.INTERRUPTED
+        assert typed.end() == failing.INTERRUPTED, typed.text
         assert "Traceback" not in typed.text
 
 
@@ -126,7 +126,7 @@ def test_a_reader_that_goes_away_is_no_error(
     shell: Shell, dsn: str, as_json: tuple[str, ...]
 ) -> None:
     with Chancy(dsn) as chancy:
-        chancy.sync_push_many(welcome.bind(name="x" * 300) for _ in range(1000))
+        chancy.sync_push_many(welcome(name="x" * 300) for _ in range(1000))
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -155,10 +155,10 @@ def test_colours_are_for_terminals_that_want_them(shell: Shell) -> None:
 
 def test_progress_is_shown_where_somebody_watches(shell: Shell, dsn: str) -> None:
     with Chancy(dsn) as chancy:
-        chancy.sync_push(welcome.bind(name="Ada"))
+        chancy.sync_push(welcome(name="Ada"))
     assert "cancel" in shell.people("job", "cancel", "--all", "--yes")
     with Chancy(dsn) as chancy:
-        chancy.sync_push(welcome.bind(name="Ada"))
+        chancy.sync_push(welcome(name="Ada"))
     done = shell.call("job", "cancel", "--state", "pending", "--yes")
     assert (done.stdout, done.stderr) == ("1 cancelled\n", "")
 
