@@ -115,7 +115,8 @@ class Hooks:
             self._manager.check_pending()
             self._check(plugin)
         except (pluggy.PluginValidationError, ValueError, InvalidPlugin) as exc:
-            self._manager.unregister(plugin.made)
+            if self._manager.is_registered(plugin.made):
+                self._manager.unregister(plugin.made)
             if isinstance(exc, InvalidPlugin):
                 raise
             raise InvalidPlugin(f"{plugin}: {exc}; there are {', '.join(_specs())}") from exc

@@ -50,9 +50,10 @@ def unplugged() -> WorkerPlugins:
     return plugged()
 
 
-def attempt(func: str, *limits: Limit, **kwargs: Any) -> Attempt:
+def running(func: str, *limits: Limit, **kwargs: Any) -> QueuedJob:
+    """Return a job of `tests.jobs` as it is while it runs."""
     text = codec.encode(kwargs, "arguments")
-    job = QueuedJob(
+    return QueuedJob(
         f"tests.jobs.{func}",
         kwargs=codec.decode(text),
         limits=limits,
@@ -61,7 +62,11 @@ def attempt(func: str, *limits: Limit, **kwargs: Any) -> Attempt:
         created_at=datetime.now(UTC),
         max_attempts=3,
     )
-    return Attempt(Claimed(job, text, 1))
+
+
+def attempt(func: str, *limits: Limit, **kwargs: Any) -> Attempt:
+    text = codec.encode(kwargs, "arguments")
+    return Attempt(Claimed(running(func, *limits, **kwargs), text, 1))
 
 
 def fifo(folder: Path, name: str = "begun") -> Path:

@@ -18,6 +18,7 @@ PAGES = [
     "tags",
     "entry-points",
     "executors",
+    "hooks",
     "plugins",
     "migrating-from-chancy",
 ]

@@ -59,7 +59,7 @@ async def left_beyond(before: Inventory, patience: float) -> str:
 
 async def warm_up() -> None:
     """Have the loop start the threads that it keeps for later, so that they are there before."""
-    limiter, all_there = CapacityLimiter(_SPARE), threading.Barrier(_SPARE)
+    limiter, all_there = CapacityLimiter(_SPARE), threading.Barrier(_SPARE, timeout=10)
     async with anyio.create_task_group() as tasks:
         for _ in range(_SPARE):
             tasks.start_soon(partial(to_thread.run_sync, all_there.wait, limiter=limiter))

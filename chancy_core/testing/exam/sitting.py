@@ -13,7 +13,7 @@ from chancy_core.testing.exam.bench import Bench
 from chancy_core.testing.exam.mistake import Mistake
 
 #: How many times the bench's patience a part may take, and then to be cancelled.
-_TIMES, _CANCELLED = 6.0, 2.0
+_TIMES, _CANCELLED = 10.0, 3.0
 
 
 class Sitting:

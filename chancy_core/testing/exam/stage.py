@@ -73,8 +73,11 @@ class Stage:
                 await held.aclose()
 
     def call(self, name: str) -> dict[str, Any]:
-        """Return the arguments with which `hold` reports here."""
-        return {"port": self._port, "name": name, "patience": self._patience}
+        """Return the arguments with which `hold` reports here.
+
+        It gives up long after the exam does, which must not take that for an end that it ordered.
+        """
+        return {"port": self._port, "name": name, "patience": 2 * self._patience}
 
     async def begun(self, count: int, what: str) -> list[Held]:
         """Wait until so many more have begun. Raises `Mistake`, by *what*, if they do not."""
