@@ -192,4 +192,6 @@ class Reader:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         assert done.returncode == 0 or answer, f"{command}\n{done.stdout}{done.stderr}"
         if answer:
-            assert agrees(answer, said), "\n".join([f"{command} should say", *answer, "but says", *said])
+            assert agrees(answer, said), "\n".join(
+                [f"{command} should say", *answer, "but says", *said]
+            )
