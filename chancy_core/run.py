@@ -92,8 +92,14 @@ class Attempt:
                 if anyio.current_effective_deadline() == float("-inf"):
                     raise
                 return self._failed(exc)  # nobody cancelled it: the job raised this itself
-            except (SystemExit, KeyboardInterrupt) as exc:
-                return self._failed(exc)
+            except GeneratorExit:
+                raise
+            except BaseException as exc:
+                if not self.scope.cancel_called:
+                    return self._failed(exc)
+                if isinstance(exc, BaseExceptionGroup):
+                    raise  # with cancellations, from a task group of the job's own
+                log.debug("job %s raised when it was cancelled", self.job.id, exc_info=exc)
         if self.ends_as is not Kind.TIMEOUT:
             return Outcome(self.ends_as)
         return self._failed(errors.TimeLimitExceeded(f"it took longer than {call.time_left} s"))
