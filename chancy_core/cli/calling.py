@@ -40,6 +40,7 @@ def _dispatch(tokens: list[str]) -> int:
         help="A job queue on PostgreSQL for asyncio and trio.",
         version=_version,
         help_format="plaintext",
+        default_parameter=Parameter(negative_iterable=(), show_default=False),
         print_error=False,
         exit_on_error=False,
         suppress_keyboard_interrupt=False,
