@@ -1,6 +1,7 @@
 """One attempt at a claimed job: from its call to its outcome."""
 
 import logging
+from typing import Any
 
 import anyio
 from attrs import define, evolve, field
@@ -77,11 +78,7 @@ class Attempt:
     ) -> Outcome:
         with self.scope:
             try:
-                if contexts is None:
-                    result = await executor.run(call)
-                else:
-                    async with contexts:
-                        result = await executor.run(call)
+                result = await _called(executor, call, contexts)
                 kept = codec.salvage(result) if self.job.keep_result else None
                 return Outcome(Kind.SUCCESS, kept)
             except Exception as exc:
@@ -111,3 +108,11 @@ class Attempt:
         number = self.job.attempts + 1 if kind in COUNTED else 0
         failure = exc.failure if isinstance(exc, Raised) else describe(exc)
         return Outcome(kind, failure=evolve(failure, attempt=number, kind=kind.value))
+
+
+async def _called(executor: Executor, call: Call, contexts: AttemptContexts | None) -> Any:
+    """Let *executor* run a call, within the contexts of plugins if there are any."""
+    if contexts is None:
+        return await executor.run(call)
+    async with contexts:
+        return await executor.run(call)
