@@ -2,7 +2,8 @@
 
 What a page has to be like for that:
 
-* a block of Python begins with a comment that names its file; the second one of a file is added;
+* a block of Python or TOML begins with a comment that names its file, and is added to what is
+  there; a function that is there already is replaced;
 * a block of `console` has commands, one a line, or with `$ ` before each and its answer below;
 * what `chancy dev` and `chancy worker` answer may come later: they run on, each in a terminal of
   its own, until the reader leaves by Ctrl-C;
@@ -11,6 +12,7 @@ What a page has to be like for that:
 An answer may have `...` for what is different each time.
 """
 
+import ast
 import os
 import re
 import shlex
@@ -23,7 +25,7 @@ from types import TracebackType
 from typing import Self
 
 #: Seconds that a command, or a line in a terminal, may take.
-PATIENCE = 60.0
+PATIENCE = 20.0
 
 
 def steps(text: str) -> Iterator[tuple[str, str]]:
@@ -45,6 +47,26 @@ def fits(expected: str, line: str) -> bool:
     """Whether a line is as the page has it; it is not asked how many blanks are in a row."""
     wanted, seen = (" ".join(text.split()) for text in (expected, line))
     return re.fullmatch(".*".join(map(re.escape, wanted.split("..."))), seen) is not None
+
+
+def agrees(answer: Sequence[str], said: Sequence[str]) -> bool:
+    """Whether all that was said is as the page has it; `...` alone is any number of lines."""
+    if not answer:
+        return not said
+    if answer[0] == "...":
+        return any(agrees(answer[1:], said[n:]) for n in range(len(said) + 1))
+    return bool(said) and fits(answer[0], said[0]) and agrees(answer[1:], said[1:])
+
+
+def without(code: str, block: str) -> str:
+    """Some code, without those functions that a block has anew."""
+    new = set(re.findall(r"^(?:async )?def (\w+)", block, re.MULTILINE))
+    lines = code.splitlines(keepends=True)
+    for node in reversed(ast.parse(code).body if new else []):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in new:
+            first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+            del lines[first - 1 : node.end_lineno]
+    return "".join(lines)
 
 
 class Terminal:
@@ -135,7 +157,7 @@ class Reader:
 
     def do(self, language: str, block: str) -> None:
         """Do what a block says."""
-        if language == "python":
+        if language in {"python", "toml"}:
             self.write(block)
         elif language == "console":
             for command, answer in commands(block):
@@ -144,11 +166,12 @@ class Reader:
             self.terminals[0].expect(block.splitlines())
 
     def write(self, block: str) -> None:
-        """Write a file, or what comes below in it."""
-        named = re.match(r"# ([\w/]+\.py)\n", block)
+        """Write a file, or add to it."""
+        named = re.match(r"# ([\w/]+\.\w+)\n", block)
         assert named is not None, f"which file is this?\n{block}"
-        with (self.folder / named[1]).open("a") as file:
-            file.write(block)
+        file = self.folder / named[1]
+        before = file.read_text() if file.exists() else ""
+        file.write_text(without(before, block) + block)
 
     def type(self, command: str, answer: Sequence[str] = ()) -> None:
         """Run a command as bash does, and compare its answer."""
@@ -169,5 +192,6 @@ class Reader:
         said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
         assert done.returncode == 0 or answer, f"{command}\n{done.stdout}{done.stderr}"
         if answer:
-            agrees = len(said) == len(answer) and all(map(fits, answer, said))
-            assert agrees, "\n".join([f"{command} should say", *answer, "but says", *said])
+            assert agrees(answer, said), "\n".join(
+                [f"{command} should say", *answer, "but says", *said]
+            )

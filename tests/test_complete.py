@@ -4,15 +4,19 @@ import ast
 import inspect
 import re
 import tomllib
+from collections.abc import Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from attrs import fields
+from cyclopts import App
 
 import chancy
 from chancy import Chancy, Job, Queue, Worker
 from chancy_core import errors, hookspecs, testing
+from chancy_core.cli.commands import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -28,7 +32,7 @@ def first_column(name: str, heading: str) -> set[str]:
     _, _, rest = f"\n{page(name)}".partition(f"\n{heading}\n")
     section = re.split(r"^#", rest, maxsplit=1, flags=re.MULTILINE)[0]
     rows = re.findall(r"^\| (`[^|]*)\|", section, re.MULTILINE)
-    return {word for row in rows for word in re.findall(r"`([\w.]+)`", row)}
+    return {word for row in rows for word in re.findall(r"`([\w. ]+)`", row)}
 
 
 @cache
@@ -113,6 +117,22 @@ def test_the_error_tree_is_drawn_as_it_is() -> None:
 )
 def test_every_setting_is_in_a_table(name: str, heading: str, settings: set[str]) -> None:
     assert first_column(name, heading) == settings
+
+
+def commands() -> Iterator[str]:
+    """All commands of `chancy`, and those of its groups."""
+    for name, command in COMMANDS.items():
+        module, _, attribute = command.place.partition(":")
+        made = getattr(import_module(f"chancy_core.cli.{module}"), attribute)
+        if isinstance(made, App):
+            yield from (f"chancy {name} {inner}" for inner in made if not inner.startswith("-"))
+        else:
+            yield f"chancy {name}"
+
+
+def test_every_command_is_in_the_reference() -> None:
+    assert "chancy queue scale" in commands()
+    assert first_column("reference/commands", "# Commands") == set(commands())
 
 
 def referred() -> set[str]:

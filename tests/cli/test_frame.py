@@ -21,7 +21,7 @@ from tests.terminal import CHANCY, Acme, Shell
 
 
 def welcome(name: str) -> Job:
-    return Job("app.welcome", kwargs={"name": name}, queue="mail")
+    return Job("app.welcome", queue="mail", kwargs={"name": name})
 
 
 # -- errors ----------------------------------------------------------------------------------------
@@ -85,6 +85,7 @@ def test_what_nobody_has_foreseen_is_one_line_too(capsys: pytest.CaptureFixture[
 
 
 @pytest.mark.slow
+@pytest.mark.slow  # the ten seconds within which a database may still come
 def test_a_database_that_is_not_there(bare: Shell) -> None:
     done = bare.call("queue", "list", "--dsn", "postgresql:///x?host=/nowhere")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
@@ -126,7 +127,7 @@ def test_a_reader_that_goes_away_is_no_error(
     shell: Shell, dsn: str, as_json: tuple[str, ...]
 ) -> None:
     with Chancy(dsn) as chancy:
-        chancy.sync_push_many(welcome(name="x" * 300) for _ in range(1000))
+        chancy.sync_push_many(welcome("x" * 300) for _ in range(1000))
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -155,10 +156,10 @@ def test_colours_are_for_terminals_that_want_them(shell: Shell) -> None:
 
 def test_progress_is_shown_where_somebody_watches(shell: Shell, dsn: str) -> None:
     with Chancy(dsn) as chancy:
-        chancy.sync_push(welcome(name="Ada"))
+        chancy.sync_push(welcome("Ada"))
     assert "cancel" in shell.people("job", "cancel", "--all", "--yes")
     with Chancy(dsn) as chancy:
-        chancy.sync_push(welcome(name="Ada"))
+        chancy.sync_push(welcome("Ada"))
     done = shell.call("job", "cancel", "--state", "pending", "--yes")
     assert (done.stdout, done.stderr) == ("1 cancelled\n", "")
 
