@@ -35,7 +35,8 @@ def test_a_misspelt_command_option_and_function_are_guessed(shell: Shell) -> Non
     )
     assert 'Did you mean "list"?' in shell.people("queue", "lst", code=2)
     shown = shell.people("push", "welcome", "--priorit", "3", code=2)
-    assert shown == "chancy: Unknown option: --priorit. Did you mean --priority?\n"
+    said = shown.replace('"', "")  # which not every version of cyclopts has
+    assert said == "chancy: Unknown option: --priorit. Did you mean --priority?\n"
     assert "did you mean 'welcome'?" in shell.people("push", "welcom", "name=Ada", code=2)
 
 
