@@ -227,6 +227,7 @@ def test_ours_cannot_be_shadowed_and_who_is_not_allowed_is_not_there(
 ) -> None:
     acme.install("queue = acme_commands:refunds", "refunds = acme_commands:refunds")
     assert shell.programs("queue", "list").values == []
+    assert shell.people("--help").count("(acme)") == 1
     assert "acme" not in shell.people("--help", CHANCY_ALLOW="")
     assert "no command is called 'refunds'" in shell.people("refunds", "x", code=2, CHANCY_ALLOW="")
     (shell.folder / "pyproject.toml").write_text("[tool.chancy]\nallow = []\n")
