@@ -16,7 +16,8 @@ import anyio
 
 from chancy_core import registry
 from chancy_core.calls import Calls
-from chancy_core.errors import ChancyError
+from chancy_core.codec import shown
+from chancy_core.errors import ChancyError, InvalidValue
 from chancy_core.given import Follower
 from chancy_core.schema import Schema
 from chancy_core.statement import Names
@@ -63,7 +64,8 @@ class Chancy(Calls, Within, Twins, Schema):
     Opening it raises `InvalidValue` for a DSN that makes no sense, and `PoolExhausted`, with the
     server's own words, if there is no connection within ten seconds; `ChancyError` in a child
     process that only loads the script for its jobs (`if __name__ == "__main__":` is missing there).
-    Making it raises `InvalidPlugin` for *plugins* that cannot be used.
+    Making it raises `InvalidPlugin` for *plugins* that cannot be used, and `InvalidValue` for a
+    *crash_limit* that is not 1 to 32,767.
     """
 
     def __init__(
@@ -99,6 +101,19 @@ class Chancy(Calls, Within, Twins, Schema):
         self._given = tuple(plugins)
         if self._given:
             self.plugins  # noqa: B018 - to refuse here what cannot be used
+
+    @property
+    def crash_limit(self) -> int:
+        """How often a job's worker may die before the job is quarantined: 1 to 32,767."""
+        return self._crash_limit
+
+    @crash_limit.setter
+    def crash_limit(self, limit: int) -> None:
+        if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 32_767:
+            raise InvalidValue(
+                f"crash_limit must be a whole number from 1 to 32,767, not {shown(limit)}"
+            )
+        self._crash_limit = limit
 
     @property
     def plugins(self) -> "Plugins":

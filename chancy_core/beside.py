@@ -6,11 +6,10 @@ has let in itself, and no others.
 
 import functools
 import importlib
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from chancy_core import registry
 from chancy_core.errors import InvalidJob, UnknownFunction, Unprepared
@@ -26,9 +25,14 @@ class Beside(Hooks):
     """The plugins of this process, as the functions of jobs meet them."""
 
     @property
+    def called_beside(self) -> list[Implementation]:
+        """What is to be called beside the function."""
+        return [one for hook in HOOKS for one in self.implemented(hook)]
+
+    @property
     def paths(self) -> list[tuple[str, str, str]]:
         """Name, origin and path of the plugins that another process needs, for `loaded`."""
-        needed = {one.plugin for hook in HOOKS for one in self.implemented(hook)}
+        needed = {one.plugin for one in self.called_beside}
         return [(p.name, p.origin, p.path) for p in self.plugins if p in needed and p.path]
 
     def function(self, name: str) -> JobFunction[..., Any]:
@@ -63,22 +67,25 @@ class Beside(Hooks):
             )
         return found
 
-    def around(self, job: QueuedJob, func: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the function, to be called within the contexts of plugins."""
-        if not self.implemented("chancy_call_context"):
+    def around(self, job: QueuedJob, made: JobFunction[..., Any]) -> Callable[..., Any]:
+        """Return what calls the function within the contexts of plugins: itself, if there are none.
+
+        Made for each call, so it is kept as cheap as can be.
+        """
+        func, implementations = made.func, self.implemented("chancy_call_context")
+        if not implementations:
             return func
-        if inspect.iscoroutinefunction(func):
+        if made.is_async:
 
-            @functools.wraps(func)
-            async def called(**arguments: Any) -> Any:
-                with _Contexts(self, job):
+            async def awaited(**arguments: Any) -> Any:
+                with _Contexts(implementations, job):
                     return await func(**arguments)
-        else:
 
-            @functools.wraps(func)
-            def called(**arguments: Any) -> Any:
-                with _Contexts(self, job):
-                    return func(**arguments)
+            return awaited
+
+        def called(**arguments: Any) -> Any:
+            with _Contexts(implementations, job):
+                return func(**arguments)
 
         return called
 
@@ -86,32 +93,34 @@ class Beside(Hooks):
 class _Contexts:
     """The contexts of one call. What goes wrong in one of them changes nothing for the job."""
 
-    def __init__(self, hooks: Beside, job: QueuedJob) -> None:
-        self._hooks = hooks
+    __slots__ = ("_entered", "_implementations", "_job")
+
+    def __init__(self, implementations: list[Implementation], job: QueuedJob) -> None:
+        self._implementations = implementations
         self._job = job
         self._entered: list[tuple[Plugin, AbstractContextManager[Any]]] = []
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> None:
+        given = {"job": self._job}
         try:
-            for one in self._hooks.implemented("chancy_call_context"):
-                self._enter(one)
+            for one in self._implementations:
+                try:
+                    context = one.call(given)
+                    if context is not None:
+                        context.__enter__()
+                except FAULTS as exc:
+                    self._fail(one.plugin, exc)
+                else:
+                    if context is not None:
+                        self._entered.append((one.plugin, context))
         except BaseException as exc:
             self.__exit__(type(exc), exc, exc.__traceback__)
             raise
-        return self
 
-    def _enter(self, one: Implementation) -> None:
-        try:
-            context = one.call({"job": self._job})
-            if context is None:
-                return
-            context.__enter__()
-        except FAULTS as exc:
-            one.plugin.blame("chancy_call_context", exc)
-            if one.plugin.required:
-                raise Unprepared(f"{one.plugin}, which is required: {exc!r}") from exc
-        else:
-            self._entered.append((one.plugin, context))
+    def _fail(self, plugin: Plugin, exc: BaseException) -> None:
+        plugin.blame("chancy_call_context", exc)
+        if plugin.required:
+            raise Unprepared(f"{plugin}, which is required: {exc!r}") from exc
 
     def __exit__(
         self,

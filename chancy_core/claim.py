@@ -244,15 +244,15 @@ class Claimer:
             if time.monotonic() > self._heartbeat.sure_until - MARGIN:
                 for lane in self.lanes:
                     lane.cancel_exclusive()
-            self._hear_of_the_rescued()
+            self.hear_of_the_rescued()
 
-    def _hear_of_the_rescued(self) -> None:
-        rescued = self._heartbeat.rescued()
-        if rescued:
+    def hear_of_the_rescued(self) -> None:
+        """Tell whoever looks on of the jobs that were taken back since the last call."""
+        if rescued := self._heartbeat.rescued():
             self._plugins.observers.tell("chancy_jobs_rescued", rescued=rescued)
+            self.feed({one.queue for one in rescued})
         for one in rescued:
             self._events.emit("job.rescued", str(one.job), one.state)
-        self.feed({one.queue for one in rescued})
 
     def _check_lease(self) -> None:
         """Cancel all that runs under an incarnation that others declared dead."""

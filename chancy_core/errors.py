@@ -21,6 +21,7 @@
     ├── LeaseLost                       the job is not (any more) the caller's to settle
     ├── JobFailed                       the job that you waited for did not succeed
     ├── KitError                        the testing kit cannot do that, or not in this database
+    ├── ExamFailed (AssertionError)     an executor does not keep its contract
     └── ExecutionError                  how an attempt may end without the job's own doing
         ├── UnknownFunction             this worker's code has not registered the function
         ├── Unprepared                  a plugin that it needs could not prepare it
@@ -31,6 +32,8 @@
 
 Each message says who, what, and what would have been right.
 """
+
+from collections.abc import Mapping
 
 
 class ChancyError(Exception):
@@ -118,6 +121,16 @@ class JobFailed(ChancyError):
 
 class KitError(ChancyError):
     """The testing kit cannot do what it was asked: not in this database, or not without end."""
+
+
+class ExamFailed(ChancyError, AssertionError):
+    """An executor does not keep its contract; *failures* has what went wrong in which part."""
+
+    def __init__(self, executor: str, failures: Mapping[str, str]) -> None:
+        said = "".join(f"\n  {part}: {what}" for part, what in failures.items())
+        super().__init__(f"{executor} does not keep the contract of executors:{said}")
+        self.executor = executor
+        self.failures = dict(failures)
 
 
 class ExecutionError(ChancyError):

@@ -92,7 +92,7 @@ class Call:
             arguments[made.injected] = self._given
         if made.wanted:
             arguments |= self.hooks.arguments(self.job, made)
-        return self.hooks.around(self.job, made.func), arguments
+        return self.hooks.around(self.job, made), arguments
 
     def changed_meta(self) -> str | None:
         """Return the job's meta as JSON if its function has changed it, else None.

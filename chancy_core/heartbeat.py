@@ -10,6 +10,7 @@ import random
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -174,7 +175,10 @@ class Heartbeat:
             pending = state == State.PENDING
             hints.add(Hint(hint.PUSHED, queue) if pending else Hint(hint.FINISHED, str(job)))
             self._rescued.put(Rescued(job, queue, State(state)))
-            log.warning("job %s: its worker died; now %s", job, state)
+            log.debug("job %s: its worker died; now %s", job, state)
+        if taken:
+            states = Counter(state for _, state in taken.values())
+            log.info("took back %d jobs of the dead; now %s", len(taken), dict(states))
         if hints:
             self._run(statements.notify(self._names, hints))
         return len(taken)

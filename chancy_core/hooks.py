@@ -9,7 +9,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from types import FrameType, ModuleType
+from types import FrameType
 from typing import Any
 
 import pluggy
@@ -58,7 +58,7 @@ class Plugin:
             return
         said = exc if isinstance(exc, str) else f"{type(exc).__name__}: {exc}"
         trace = None if isinstance(exc, str) or times > 1 else exc
-        often = f" (for the {times:,}th time)" if times > 1 else ""
+        often = f" ({times:,} times by now)" if times > 1 else ""
         log.error("%s: %s is left out%s: %s", self, hook, often, said, exc_info=trace)
 
     @contextmanager
@@ -71,8 +71,7 @@ class Plugin:
 
     def within(self, frame: FrameType | None) -> bool:
         """Whether a stack leads through its module."""
-        made = self.made
-        module = made.__name__ if isinstance(made, ModuleType) else type(made).__module__
+        module = (self.path or type(self.made).__module__).partition(":")[0]
         while frame is not None:
             where = str(frame.f_globals.get("__name__"))
             if where == module or where.startswith(f"{module}."):
@@ -116,7 +115,8 @@ class Hooks:
             self._manager.check_pending()
             self._check(plugin)
         except (pluggy.PluginValidationError, ValueError, InvalidPlugin) as exc:
-            self._manager.unregister(plugin.made)
+            if self._manager.is_registered(plugin.made):
+                self._manager.unregister(plugin.made)
             if isinstance(exc, InvalidPlugin):
                 raise
             raise InvalidPlugin(f"{plugin}: {exc}; there are {', '.join(_specs())}") from exc
@@ -166,6 +166,8 @@ def _specs() -> list[str]:
 def _caller(
     function: Callable[..., Any], names: tuple[str, ...]
 ) -> Callable[[Mapping[str, Any]], Any]:
+    if len(names) == 1:  # around every call of a job
+        return lambda given: function(given[names[0]])
     return lambda given: function(*[given[name] for name in names])
 
 

@@ -31,7 +31,7 @@ class Database(Protocol):
 class Application(Protocol):
     """A `Chancy`, as a plugin sees it."""
 
-    #: How often a job's worker may die before the job is quarantined.
+    #: How often a job's worker may die before the job is quarantined: 1 to 32,767.
     crash_limit: int
 
     @property

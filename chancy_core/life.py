@@ -6,7 +6,7 @@ then the worker leaves without it, and the watchdog keeps naming it.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ from chancy_core.claim import Claimer
 from chancy_core.errors import InvalidQueue
 from chancy_core.heartbeat import Heartbeat
 from chancy_core.hint import Hint
+from chancy_core.hooks import Plugin
+from chancy_core.host import Service
 from chancy_core.job import State
 from chancy_core.outcome import Settlement
 from chancy_core.plugins import WorkerPlugins
@@ -42,6 +44,8 @@ log = logging.getLogger("chancy.worker")
 FLUSH = 10.0
 #: Seconds that observers may take to hear of them.
 OBSERVING = 2.0
+#: Seconds after which services that have not ended are named.
+STAYING = 5.0
 #: Seconds that jobs may take to end once they are cancelled; then they are given back all the same.
 UNWINDING = 0.8
 
@@ -68,6 +72,7 @@ class _Life:
     def __init__(self, worker: "Worker", heartbeat: Heartbeat) -> None:
         self._worker = worker
         self._plugins = WorkerPlugins(worker.chancy.plugins, worker)
+        self._services: list[str] = []
         self._settler = Settler(worker.chancy.store, self._plugins)
         self._claimer = Claimer(
             worker.chancy.store,
@@ -78,20 +83,38 @@ class _Life:
             events=worker.events,
             plugins=self._plugins,
         )
-        self._departure = Departure(worker, self._settler, heartbeat, self._plugins.observers)
+        self._departure = Departure(
+            worker,
+            self._settler,
+            heartbeat,
+            self._plugins.observers,
+            self._claimer.hear_of_the_rescued,
+        )
 
     async def live(self, task_status: TaskStatus[None]) -> None:
         """Run the services, and within them the lanes, until the worker is told to stop."""
         try:
-            async with anyio.create_task_group() as services:
-                self._serve(services)
-                try:
-                    await self._feed(task_status)
-                finally:
-                    await self._departure.leave()
-                    services.cancel_scope.cancel()
+            async with anyio.create_task_group() as around:
+                async with anyio.create_task_group() as services:
+                    self._serve(services)
+                    try:
+                        await self._feed(task_status)
+                    finally:
+                        await self._departure.leave()
+                        services.cancel_scope.cancel()
+                        around.start_soon(self._name_who_stays)
+                around.cancel_scope.cancel()
         finally:
             await self._departure.leave()  # if not even the services could be started
+
+    async def _name_who_stays(self) -> None:
+        """Name the services of plugins that do not end, for as long as they keep us here."""
+        pause = STAYING
+        while True:
+            await anyio.sleep(pause)
+            for staying in self._services:
+                log.error("worker %s has stopped, but %s does not end", self._worker.name, staying)
+            pause *= 2
 
     def _serve(self, services: TaskGroup) -> None:
         services.start_soon(self._settler.run)
@@ -105,7 +128,16 @@ class _Life:
         if self._plugins.observers:
             services.start_soon(self._plugins.observers.run)
         for plugin, service in self._plugins.services():
-            services.start_soon(supervise, plugin, service, name=f"{service.name} of {plugin}")
+            services.start_soon(self._keep, plugin, service)
+
+    async def _keep(self, plugin: Plugin, service: Service) -> None:
+        """Run a service of a plugin, and know that it runs."""
+        known = f"service {service.name} of {plugin}"
+        self._services.append(known)
+        try:
+            await supervise(plugin, service)
+        finally:
+            self._services.remove(known)
 
     async def _feed(self, task_status: TaskStatus[None]) -> None:
         """Claim and run until told to stop, then let the jobs come to their end."""
@@ -184,10 +216,16 @@ class Departure:
     """How a worker leaves, whatever is falling: once, however often it is told to."""
 
     def __init__(
-        self, worker: "Worker", settler: Settler, heartbeat: Heartbeat, observers: Observers
+        self,
+        worker: "Worker",
+        settler: Settler,
+        heartbeat: Heartbeat,
+        observers: Observers,
+        hear: Callable[[], None],
     ) -> None:
         self._worker = worker
         self._observers = observers
+        self._hear = hear
         self._settler = settler
         self._heartbeat = heartbeat
         self._left = False
@@ -203,6 +241,7 @@ class Departure:
             with anyio.move_on_after(FLUSH):
                 await self._give_back()
             with anyio.move_on_after(OBSERVING):
+                self._hear()  # of what was rescued while the jobs came to their end
                 await self._observers.finish()
             await to_thread.run_sync(self._heartbeat.stop)
         log.info("worker %s has stopped", self._worker.name)

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -13,6 +14,7 @@ from anyio import to_thread
 from chancy import Chancy, Limit, QueuedJob, State, Worker
 from chancy_core import codec, discovery
 from chancy_core.executor import Executor, ExecutorHost
+from chancy_core.hooks import Plugin
 from chancy_core.plugins import Plugins, WorkerPlugins
 from chancy_core.run import Attempt
 from chancy_core.store.rows import Claimed
@@ -21,23 +23,37 @@ from tests import jobs
 
 @asynccontextmanager
 async def opened(
-    name: str, backend: str, source: str = jobs.__name__, **options: Any
+    name: str,
+    backend: str,
+    source: str = jobs.__name__,
+    plugins: WorkerPlugins | None = None,
+    **options: Any,
 ) -> AsyncIterator[Executor]:
     made = discovery.load("chancy.executors", name)
-    host = ExecutorHost([(source, None)], backend)
+    paths = plugins.beside.paths if plugins else ()
+    host = ExecutorHost([(source, None)], backend, paths)
     async with made(made.Options(**options), 8, host) as executor:
         yield executor
 
 
+def plugged(*modules: ModuleType) -> WorkerPlugins:
+    """Return these plugins and no others, as a worker has them."""
+    chancy = Chancy("host=nowhere")
+    plugins = Plugins(chancy)
+    for module in modules:
+        plugins.register(Plugin(module.__name__, "the tests", module, module.__name__))
+    return WorkerPlugins(plugins, Worker(chancy))
+
+
 def unplugged() -> WorkerPlugins:
     """Return no plugins at all, as a worker has them."""
-    chancy = Chancy("host=nowhere")
-    return WorkerPlugins(Plugins(chancy), Worker(chancy))
+    return plugged()
 
 
-def attempt(func: str, *limits: Limit, **kwargs: Any) -> Attempt:
+def running(func: str, *limits: Limit, **kwargs: Any) -> QueuedJob:
+    """Return a job of `tests.jobs` as it is while it runs."""
     text = codec.encode(kwargs, "arguments")
-    job = QueuedJob(
+    return QueuedJob(
         f"tests.jobs.{func}",
         kwargs=codec.decode(text),
         limits=limits,
@@ -46,7 +62,11 @@ def attempt(func: str, *limits: Limit, **kwargs: Any) -> Attempt:
         created_at=datetime.now(UTC),
         max_attempts=3,
     )
-    return Attempt(Claimed(job, text, 1))
+
+
+def attempt(func: str, *limits: Limit, **kwargs: Any) -> Attempt:
+    text = codec.encode(kwargs, "arguments")
+    return Attempt(Claimed(running(func, *limits, **kwargs), text, 1))
 
 
 def fifo(folder: Path, name: str = "begun") -> Path:

@@ -5,6 +5,8 @@ The fixtures are those of the testing kit, by shorter names.
 
 import pytest
 
+from tests.site import site  # noqa: F401 - a fixture
+
 
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:

@@ -1,6 +1,8 @@
 """The job functions of the tests; child processes import them from here, as `tests.jobs`."""
 
+import contextvars
 import fcntl
+import logging
 import os
 import subprocess
 import sys
@@ -191,3 +193,46 @@ async def note_async(key: str, then: str = "", *, me: QueuedJob = INJECTED) -> N
 async def note_and_hold(key: str, *, me: QueuedJob = INJECTED) -> None:
     me.meta["key"] = key
     await anyio.sleep_forever()
+
+
+library = logging.getLogger("acme.library")
+
+
+class _Library(logging.Handler):
+    """A library that logs, and knows nothing of jobs: *said* is what its records say of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[str] = []
+        self.setFormatter(logging.Formatter("%(job_id)s %(queue)s %(func)s %(attempt)d"))
+        library.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.args == (self,):  # not what another job logs meanwhile
+            self.said.append(self.format(record))
+
+    def log(self) -> None:
+        library.warning("logged by %s", self)
+
+
+@job
+def log() -> list[str]:
+    """Return what records say that are made here, and in another thread."""
+    used = _Library()
+    used.log()
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(used.log,))
+    thread.start()
+    thread.join()
+    library.removeHandler(used)
+    return used.said
+
+
+@job
+async def log_async() -> list[str]:
+    used = _Library()
+    used.log()
+    await anyio.sleep(0)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(to_thread.run_sync, used.log)
+    library.removeHandler(used)
+    return used.said

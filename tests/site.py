@@ -1,6 +1,12 @@
 """A folder of installed packages, made for one test."""
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
+
+from chancy_core import discovery
 
 
 class Site:
@@ -24,3 +30,17 @@ class Site:
 
     def module(self, name: str, text: str) -> None:
         (self.folder / f"{name}.py").write_text(text)
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
+    """A folder whose packages are installed for one test, and let in."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("CHANCY_ALLOW", raising=False)
+    monkeypatch.delenv("CHANCY_DISABLED_PLUGINS", raising=False)
+    discovery.forget()
+    yield Site(tmp_path)
+    discovery.forget()
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(tmp_path)):
+            del sys.modules[name]

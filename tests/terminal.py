@@ -34,12 +34,12 @@ class Typed:
     def __init__(self, process: subprocess.Popen[bytes], end: int) -> None:
         self.process = process
         self._end = end
-        self._raw = b""
+        self.raw = b""
 
     @property
     def text(self) -> str:
         """What the terminal has shown so far, without colours."""
-        return SEQUENCE.sub("", self._raw.decode(errors="replace")).replace("\r\n", "\n")
+        return SEQUENCE.sub("", self.raw.decode(errors="replace")).replace("\r\n", "\n")
 
     def _read(self, seconds: float) -> bool:
         if not select([self._end], [], [], seconds)[0]:
@@ -48,7 +48,7 @@ class Typed:
             more = os.read(self._end, 65536)
         except OSError:  # Linux's way to say that nobody is there any more
             more = b""
-        self._raw += more
+        self.raw += more
         return bool(more)
 
     def expect(self, words: str, seconds: float = 20) -> str:
@@ -147,3 +147,42 @@ class Shell:
             timeout=60,
             check=False,
         )
+
+
+@frozen
+class Acme:
+    """A stranger's distribution, `acme 1.0`, on the path of a shell's commands."""
+
+    folder: Path
+
+    def install(self, *commands: str, module: str = "") -> None:
+        """Have it offer these commands, from a module `acme_commands`."""
+        info = self.folder / "acme-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
+        lines = "\n".join(commands)
+        (info / "entry_points.txt").write_text(f"[chancy.commands]\n{lines}\n")
+        (self.folder / "acme_commands.py").write_text(module or STRANGE)
+
+
+STRANGE = '''\
+from cyclopts import App
+
+from chancy_core.cli.invocation import Here
+
+admin = App(help="Look after acme.")
+
+
+async def refunds(day: str, *, here: Here) -> int:
+    """Pay back what was paid on a day."""
+    async with here.chancy() as chancy:
+        queues = [queue.name for queue in await chancy.get_all_queues()]
+    here.output.item({"day": day, "queues": queues}, f"{day}: {queues}")
+    return 3
+
+
+@admin.command
+def greet(name: str) -> None:
+    """Greet."""
+    print(f"Hello, {name}!")
+'''

@@ -11,17 +11,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.afresh import ROOT, build
+
 PACKAGES = {"chancy", "chancy_core", "chancy_plugins", "chancy_executors"}
-
-
-def build(target: str, folder: Path) -> Path:
-    """Build one artefact of the checkout, offline: hatchling is in the dev environment."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", str(folder)]
-    built = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
-    assert built.returncode == 0, built.stderr
-    (artefact,) = folder.iterdir()
-    return artefact
 
 
 @pytest.fixture(scope="module")

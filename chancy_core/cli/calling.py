@@ -1,6 +1,7 @@
 """One call of the command line: from its words to its exit code."""
 
 import inspect
+import logging
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -18,6 +19,8 @@ from chancy_core.cli.settings import settle
 
 def call(tokens: Sequence[str]) -> int:
     """Carry out the command that *tokens* name, and return the exit code; raises nothing."""
+    # What the way to the database has logged is in the error that it ends in.
+    logging.getLogger("chancy.postgres").addHandler(logging.NullHandler())
     told = set(tokens[: tokens.index("--")] if "--" in tokens else tokens)
     try:
         code = _dispatch(list(tokens))
@@ -37,6 +40,7 @@ def _dispatch(tokens: list[str]) -> int:
         help="A job queue on PostgreSQL for asyncio and trio.",
         version=_version,
         help_format="plaintext",
+        default_parameter=Parameter(negative_iterable=(), show_default=False),
         print_error=False,
         exit_on_error=False,
         suppress_keyboard_interrupt=False,

@@ -31,7 +31,7 @@ class Which:
         scheduled, pending, running, succeeded, failed, cancelled, quarantined or lost.
     queue
         The queue.
-    func
+    function
         The function's name.
     unique_key
         The unique key.
@@ -49,7 +49,7 @@ class Which:
 
     state: tuple[str, ...] = ()
     queue: tuple[str, ...] = ()
-    func: tuple[str, ...] = ()
+    function: Annotated[tuple[str, ...], Parameter(name="--func")] = ()
     unique_key: tuple[str, ...] = ()
     retrying: bool | None = None
     worker: UUID | None = None
@@ -69,7 +69,7 @@ class Which:
         return JobFilter(
             state=self.state or None,
             queue=self.queue or None,
-            func=self.func or None,
+            func=self.function or None,
             unique_key=self.unique_key or None,
             retrying=self.retrying,
             worker=self.worker,

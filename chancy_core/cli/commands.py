@@ -4,12 +4,16 @@ A command is a function or an `App` of cyclopts. None is imported before it is c
 `chancy --help` costs no more than this list.
 """
 
+import difflib
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from chancy_core import discovery
+from chancy_core.cli.failing import Refused
+from chancy_core.cli.settings import publish
 
 if TYPE_CHECKING:
     from cyclopts import App
@@ -47,6 +51,7 @@ COMMANDS = {
 
 def offered() -> dict[str, str]:
     """Return who offers which command, without importing any; what is ours is nobody else's."""
+    publish({}, os.environ)  # pyproject.toml may say who comes in
     return {
         name: " and ".join(sorted({entry.dist.name for entry in entries if entry.dist}))
         for name, entries in discovery.offers(GROUP).items()
@@ -55,19 +60,20 @@ def offered() -> dict[str, str]:
 
 
 def mount(app: "App", wanted: str | None) -> None:
-    """Add all commands to *app*; one that a package offers is loaded if it is the *wanted* one.
+    """Add our commands to *app*, and the *wanted* one if it is a package's, which is loaded.
 
-    Raises what `discovery.load` does, which names the distribution.
+    Raises `Refused` if nobody has it, and what `discovery.load` does, which names the distribution.
     """
     for name, command in COMMANDS.items():
         app.command(f"{__package__}.{command.place}", name=name, help=command.help)
     if wanted is None or wanted in COMMANDS:
         return
-    for name, who in offered().items():
-        if name == wanted:
-            app.command(discovery.load(GROUP, name), name=name)
-        else:  # for its name alone: it may be what was meant
-            app.command(f"{GROUP}:{name}", name=name, help=f"(from {who})")
+    strangers = offered()
+    if wanted not in strangers:
+        close = difflib.get_close_matches(wanted, [*COMMANDS, *strangers], n=1)
+        meant = f"did you mean {close[0]!r}? " if close else ""
+        raise Refused(f"no command is called {wanted!r}: {meant}`chancy --help` lists them")
+    app.command(discovery.load(GROUP, wanted), name=wanted)
 
 
 def named(tokens: Sequence[str], valued: frozenset[str]) -> str | None:

@@ -1,8 +1,9 @@
 """`chancy demo`, as a command."""
 
 from chancy_core.cli.demo import demo as run_demo
+from chancy_core.cli.invocation import Here
 
 
-async def demo() -> int:
-    """Show it working: an embedded server, three queues, thousands of jobs, their sums checked."""
-    return 0 if await run_demo() else 1
+def demo(*, here: Here) -> int:
+    """Show it working: three queues, two workers, one of them killed, and every total checked."""
+    return run_demo(trio=here.settings.backend == "trio", json=here.settings.json)

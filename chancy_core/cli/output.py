@@ -14,9 +14,16 @@ from rich.console import Console
 _ENDLESS = 10_000
 
 
+class _Console(Console):
+    """A console that leaves it to the command that nobody reads what it writes."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console(file: TextIO) -> Console:
     """Return a console on *file*; one that is no terminal is as wide as its text."""
-    return Console(
+    return _Console(
         file=file,
         width=None if file.isatty() else _ENDLESS,
         highlight=False,

@@ -1,5 +1,6 @@
 """Which plugins an application has: those that are installed, and those that it was given."""
 
+import sys
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
@@ -29,7 +30,14 @@ def load(app: Application, given: Iterable[Any] = ()) -> Plugins:
             log.error("plugin %s is left out: %s", name, exc)
             plugins.broken[name] = str(exc)
     for made in given:
-        plugins.register(_given(made))
+        plugin = _given(made)
+        plugins.register(plugin)
+        if plugin.path is None and any(plugin is one.plugin for one in plugins.called_beside):
+            log.warning(
+                "%s cannot be imported by child processes, where its hooks around the function "
+                "are missing: give it to Chancy as 'module:attribute'",
+                plugin,
+            )
     return plugins
 
 
@@ -52,4 +60,13 @@ def _given(made: Any) -> Plugin:
     if isinstance(made, ModuleType):
         return Plugin(made.__name__, origin, made, made.__name__)
     name = made.__qualname__ if isinstance(made, type) else type(made).__qualname__
-    return Plugin(name, origin, made)
+    return Plugin(name, origin, made, _path(made))
+
+
+def _path(made: Any) -> str | None:
+    """Return how another process finds an object: by its name in the module of its class."""
+    module = sys.modules.get(type(made).__module__)
+    if module is None or module.__name__ == "__main__":
+        return None
+    names = (name for name, value in vars(module).items() if value is made)
+    return next((f"{module.__name__}:{name}" for name in names), None)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from chancy_core.testing.databases import database, redirected
     from chancy_core.testing.draining import Drained, drain, sync_drain
     from chancy_core.testing.enqueued import Enqueued
+    from chancy_core.testing.exam.checking import check_executor
     from chancy_core.testing.inlining import Inline, inline
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Drained",
     "Enqueued",
     "Inline",
+    "check_executor",
     "database",
     "drain",
     "inline",
@@ -38,6 +40,7 @@ _ROOMS = {
     "Drained": "draining",
     "Enqueued": "enqueued",
     "Inline": "inlining",
+    "check_executor": "exam.checking",
     "database": "databases",
     "drain": "draining",
     "inline": "inlining",

@@ -1,11 +1,17 @@
 """An application with one queue, and a stage for its jobs."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 
 import anyio
 import pytest
 
 from chancy import Chancy, Queue
+from chancy_core import embedded
+from chancy_core.embedded import postmaster
+from chancy_core.embedded.temporary import roomy
 from tests.stage import Stage, pass_by, stages
 
 
@@ -36,3 +42,20 @@ async def look(chancy: Chancy, dsn: str, stage: Stage) -> Callable[[], Awaitable
             await stage.passed.wait()
 
     return looked
+
+
+@pytest.fixture
+def server_home() -> Iterator[Path]:
+    """Where an embedded server of this test's own lives, and nothing may be left running.
+
+    Not pytest's tmp_path, where root's servers, run by another user, cannot go.
+    """
+    home = Path(tempfile.mkdtemp(prefix="chancy-home-", dir=roomy()))
+    home.chmod(0o755)
+    yield home
+    left = []
+    for folder in home.glob("pg*"):
+        embedded.stop(folder)
+        left += postmaster.orphans(folder / "data")
+    shutil.rmtree(home)
+    assert not left

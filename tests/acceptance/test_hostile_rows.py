@@ -446,7 +446,8 @@ async def test_nonsense_in_a_column_of_a_rate(chancy: Chancy, dsn: str, stage: o
             assert nullable.keys() == RATES.keys()
             for number, (column, value) in enumerate(cases):
                 name = [f"odd-{number}"]
-                conn.execute("INSERT INTO chancy_rates VALUES (%s, now(), 1, 0.05)", name)
+                row = "INSERT INTO chancy_rates VALUES (%s, now(), 1, 0.05) ON CONFLICT DO NOTHING"
+                conn.execute(row, name)  # unless a worker has looked already
                 null = f"UPDATE chancy_rates SET {column} = NULL WHERE queue = %s"
                 assert not written(conn, null, name)
                 text = f"UPDATE chancy_rates SET {column} = {value} WHERE queue = %s"

@@ -9,7 +9,19 @@ import pytest
 
 from tests.acceptance.test_readme import blocks
 
-PAGES = ["queues", "workers", "jobs", "transactions", "watching", "migrating-from-chancy"]
+PAGES = [
+    "queues",
+    "workers",
+    "jobs",
+    "transactions",
+    "watching",
+    "tags",
+    "entry-points",
+    "executors",
+    "hooks",
+    "plugins",
+    "migrating-from-chancy",
+]
 
 
 @pytest.mark.parametrize("page", PAGES)

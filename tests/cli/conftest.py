@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.terminal import Shell
+from tests.terminal import Acme, Shell
 
 APP = """\
 from datetime import date
@@ -42,13 +42,20 @@ def environment(**more: str) -> dict[str, str]:
 @pytest.fixture
 def bare(tmp_path: Path) -> Shell:
     """A shell in an empty folder, without a database."""
-    folder = tmp_path / "bare"
+    folder, packages = tmp_path / "bare", tmp_path / "packages"
     folder.mkdir()
-    return Shell(folder, environment(CHANCY_HOME=str(tmp_path / "home")))
+    packages.mkdir()
+    home = str(tmp_path / "home")
+    return Shell(folder, environment(CHANCY_HOME=home, PYTHONPATH=str(packages)))
 
 
 @pytest.fixture
 def shell(bare: Shell, dsn: str) -> Shell:
     """A shell in a folder with an application, whose database is there and migrated."""
     (bare.folder / "app.py").write_text(APP)
-    return Shell(bare.folder, environment(CHANCY_DSN=dsn, CHANCY_APP="app.py"))
+    return Shell(bare.folder, {**bare.environ, "CHANCY_DSN": dsn, "CHANCY_APP": "app.py"})
+
+
+@pytest.fixture
+def acme(bare: Shell) -> Acme:
+    return Acme(Path(bare.environ["PYTHONPATH"]))

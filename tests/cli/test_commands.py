@@ -9,7 +9,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 
 from chancy import Chancy, Queue, Worker, job
-from tests.terminal import Shell
+from tests.terminal import Acme, Shell
 
 
 @job(name="app.welcome", queue="mail")
@@ -268,3 +268,31 @@ def test_completion(bare: Shell, shell_: str) -> None:
         assert word in script
     if shell_ == "bash":
         assert bare.people("completion", shell_).strip() == script.strip()
+
+
+def test_check(shell: Shell, chancy: Chancy) -> None:
+    shown = shell.people("check")
+    assert "CHANCY_ALLOW is not set: all that is installed comes in" in shown
+    assert "3 functions are registered as jobs" in shown
+    allowed = {"CHANCY_ALLOW": ""}
+    told = {value["what"]: value["ok"] for value in shell.programs("check", **allowed).values}
+    assert told == {"application": True, "schema": True, "workers": None}
+    chancy.sync_declare(Queue("bad", executor="abacus"), check=False)
+    told = shell.programs("check", code=1, **allowed).values
+    assert [value["what"] for value in told if value["ok"] is False] == ["queues"]
+    told = shell.programs("check", "--schema", "nowhere", code=1, CHANCY_APP="", **allowed).values
+    assert "run `chancy migrate`" in told[-1]["says"]
+    told = shell.programs("check", "--app", "nowhere", code=1, **allowed).values
+    assert [value["what"] for value in told] == ["application"]
+
+
+def test_plugins(bare: Shell, acme: Acme) -> None:
+    acme.install("refunds = acme_commands:refunds", "wrong = acme_commands:nothing")
+    assert "chancy.executors" in bare.people("plugins")
+    told = bare.programs("plugins", "--load", code=1).values
+    problems = {value["name"]: value["problem"] for value in told if value["problem"]}
+    assert list(problems) == ["wrong"]
+    assert "acme 1.0 offers 'wrong'" in problems["wrong"]
+    told = bare.programs("plugins", CHANCY_ALLOW="other").values
+    standing = {value["name"]: value["standing"] for value in told}
+    assert (standing["async"], standing["refunds"]) == ("in", "not allowed")

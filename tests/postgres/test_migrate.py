@@ -288,7 +288,7 @@ async def test_check_says_what_to_run(conn: psycopg.AsyncConnection[Any]) -> Non
     with pytest.raises(
         MigrationsNeeded,
         match=r"'core' is at version 0 in the database and the code needs 3: "
-        r"run `await chancy\.migrate\(\)`;"
+        r"run `chancy migrate`, or `await chancy\.migrate\(\)`;"
         r" line 'audit' is at version 0",
     ):
         await migrator().check(conn)

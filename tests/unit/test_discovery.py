@@ -1,8 +1,6 @@
 """What installed packages offer: found without importing, and blamed by name when it fails."""
 
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -23,16 +21,8 @@ class OneGroup(Site):
 
 
 @pytest.fixture
-def site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Site]:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delenv("CHANCY_ALLOW", raising=False)
-    monkeypatch.delenv("CHANCY_DISABLED_PLUGINS", raising=False)
-    known = set(sys.modules)
-    discovery.forget()
-    yield OneGroup(tmp_path)
-    discovery.forget()
-    for name in set(sys.modules) - known:
-        del sys.modules[name]
+def site(site: Site) -> Site:
+    return OneGroup(site.folder)
 
 
 def test_ours_are_found_like_anybodys() -> None:
