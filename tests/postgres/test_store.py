@@ -49,6 +49,29 @@ async def test_what_cannot_be_stored_is_refused_before_anything_is_sent(dsn: str
         assert await fetch(store, "SELECT count(*) FROM {jobs}") == [(0,)]
 
 
+async def test_what_is_left_to_do_is_due_in_these_queues_or_runs_on_this_worker(dsn: str) -> None:
+    async with opened(dsn) as store:
+
+        async def left(*queues: str, name: str = "w", pid: int = 1) -> bool:
+            return await store.run(statements.left_to_do(NAMES, queues, name=name, pid=pid))
+
+        later = datetime.now(UTC) + timedelta(hours=1)
+        await push(store, Job("f", queue="q"), Job("f", queue="later", scheduled_at=later))
+        assert not await left("later", "other")
+        assert await left("other", "q")
+        worker = await announce(store)
+        assert len(await claim(store, worker=worker, queue="q")) == 1
+        assert await left()
+        assert not await left("q", pid=8)
+        assert not await left("q", name="another")
+        await store.run(statements.give_back(NAMES, worker))
+        assert not await left()
+        await fetch(store, "UPDATE {jobs} SET crashes = 1 WHERE queue = 'q'")
+        assert await left("q")  # a suspect
+        await fetch(store, "UPDATE {jobs} SET scheduled_at = {now}() WHERE queue = 'later'")
+        assert await left("later")
+
+
 async def test_a_unique_key_is_held_while_its_job_is_live(dsn: str) -> None:
     job = Job("f", unique_key="one")
     async with opened(dsn) as store:
