@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from chancy import Chancy, Queue, job
+from chancy import Chancy, Job, Queue
 from chancy_core import embedded
 from chancy_core.cli import failing
 from chancy_core.cli.commands import COMMANDS
@@ -20,8 +20,9 @@ from chancy_core.embedded.temporary import roomy
 from tests.terminal import CHANCY, Acme, Shell
 
 
-@job(name="app.welcome", queue="mail")
-async def welcome(name: str) -> None: ...
+def welcome(name: str) -> Job:
+    """The job of the application, which only its own process has loaded."""
+    return Job("app.welcome", queue="mail", kwargs={"name": name})
 
 
 # -- errors ----------------------------------------------------------------------------------------
@@ -117,7 +118,7 @@ def test_a_reader_that_goes_away_is_no_error(
     shell: Shell, dsn: str, as_json: tuple[str, ...]
 ) -> None:
     with Chancy(dsn) as chancy:
-        chancy.sync_push_many(welcome.bind(name="x" * 300) for _ in range(1000))
+        chancy.sync_push_many(welcome("x" * 300) for _ in range(1000))
     reading, writing = os.pipe()
     os.close(reading)
     done = subprocess.run(
@@ -146,10 +147,10 @@ def test_colours_are_for_terminals_that_want_them(shell: Shell) -> None:
 
 def test_progress_is_shown_where_somebody_watches(shell: Shell, dsn: str) -> None:
     with Chancy(dsn) as chancy:
-        chancy.sync_push(welcome.bind(name="Ada"))
+        chancy.sync_push(welcome("Ada"))
     assert "cancel" in shell.people("job", "cancel", "--all", "--yes")
     with Chancy(dsn) as chancy:
-        chancy.sync_push(welcome.bind(name="Ada"))
+        chancy.sync_push(welcome("Ada"))
     done = shell.call("job", "cancel", "--state", "pending", "--yes")
     assert (done.stdout, done.stderr) == ("1 cancelled\n", "")
 
