@@ -21,6 +21,7 @@ from tests.terminal import CHANCY, Acme, Shell
 
 
 def welcome(name: str) -> Job:
+    """The job of the application, which only its own process has loaded."""
     return Job("app.welcome", queue="mail", kwargs={"name": name})
 
 
