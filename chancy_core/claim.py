@@ -136,10 +136,9 @@ class Claimer:
     async def _claim_for(self, hungry: Sequence[Lane]) -> None:
         self._check_lease()
         open_ = [lane for lane in hungry if lane.queue.rate_limit is None]
-        if open_:
-            free = {
-                lane.queue.name: await self._plugins.budget(lane.queue, lane.free) for lane in open_
-            }
+        free = {lane.queue.name: most for lane in open_ if (most := await lane.allowed())}
+        if free:
+            open_ = [lane for lane in open_ if lane.queue.name in free]
             claims = await self._take(open_, partial(self._claim, free))
             for lane in open_:
                 mine = [claimed for claimed in claims if claimed.job.queue == lane.queue.name]
@@ -199,7 +198,7 @@ class Claimer:
         """Claim what the rate limit of a queue allows, which is counted under its lock."""
         names, queue = self._store.names, lane.queue
         claims: list[Claimed] = []
-        free = await self._plugins.budget(queue, lane.free)
+        free = await lane.allowed()
         if not free:
             return claims
         async with self._store.pool.connection() as conn, conn.transaction():

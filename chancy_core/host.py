@@ -67,7 +67,7 @@ class WorkerHost(Protocol):
 
     @property
     def running(self) -> Sequence[QueuedJob]:
-        """The jobs that run here at this moment."""
+        """The jobs that run here at this moment, or have been claimed and are about to."""
 
 
 @frozen

@@ -16,6 +16,9 @@ from chancy_core.queue import Queue
 from chancy_core.run import Attempt
 from chancy_core.store.rows import Claimed
 
+#: Seconds after which plugins that let a lane take nothing are asked again.
+AGAIN = 0.25
+
 
 class Lane:
     """One queue on one worker: its executor, its slots, and what they run.
@@ -71,6 +74,14 @@ class Lane:
         if self._tasks is None or self._retired.is_set():
             return 0
         return 0 if self.paused else self._executor.concurrency - self.busy - self._leaving()
+
+    async def allowed(self) -> int:
+        """Return how many jobs plugins let this lane take; if none, they are asked again soon."""
+        free = await self._plugins.budget(self.queue, self.free)
+        if not free:
+            self.hungry = False
+            self.next_poll = min(self.next_poll, anyio.current_time() + AGAIN)
+        return free
 
     @property
     def paused(self) -> bool:

@@ -115,8 +115,8 @@ class Worker:
 
     @property
     def running(self) -> list[QueuedJob]:
-        """The jobs that run here at this moment."""
-        return [attempt.job for lane in self.lanes or () for attempt in lane.running]
+        """The jobs that run here at this moment, or have been claimed and are about to."""
+        return [claimed.job for lane in self.lanes or () for claimed in lane.held]
 
     async def start(self) -> None:
         """Work until stopped. Must be called inside `async with chancy`.
