@@ -234,8 +234,6 @@ class Claimer:
         held = any(claimed.job.crashes for lane in self.lanes for claimed in lane.held)
         return held or any(settlement.job.crashes for settlement in self._settler.unwritten)
 
-    # -- looking after what is held ----------------------------------------------------------------
-
     async def watch_lease(self) -> None:
         """Follow the heartbeat, whose thread does not call us: a blocked loop would hold it up."""
         while True:

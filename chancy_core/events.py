@@ -25,7 +25,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Self
 
-import anyio
 from attrs import frozen
 
 from chancy_core.errors import InvalidValue
@@ -115,6 +114,8 @@ class Subscription:
     """
 
     def __init__(self, hub: Events, patterns: tuple[str, ...]) -> None:
+        import anyio  # not for child processes, which know of events by the hooks
+
         self.missed = 0
         self._hub = hub
         self._patterns = patterns
@@ -143,6 +144,8 @@ class Subscription:
 
     async def next(self, timeout: float | None = None) -> Event:
         """Return the next event. Raises `TimeoutError` after *timeout* seconds without one."""
+        import anyio
+
         await anyio.lowlevel.checkpoint()
         with anyio.fail_after(timeout):
             while not self._waiting:

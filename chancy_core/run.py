@@ -1,6 +1,7 @@
 """One attempt at a claimed job: from its call to its outcome."""
 
 import logging
+from typing import Any
 
 import anyio
 from attrs import define, evolve, field
@@ -77,11 +78,7 @@ class Attempt:
     ) -> Outcome:
         with self.scope:
             try:
-                if contexts is None:
-                    result = await executor.run(call)
-                else:
-                    async with contexts:
-                        result = await executor.run(call)
+                result = await _called(executor, call, contexts)
                 kept = codec.salvage(result) if self.job.keep_result else None
                 return Outcome(Kind.SUCCESS, kept)
             except Exception as exc:
@@ -92,8 +89,14 @@ class Attempt:
                 if anyio.current_effective_deadline() == float("-inf"):
                     raise
                 return self._failed(exc)  # nobody cancelled it: the job raised this itself
-            except (SystemExit, KeyboardInterrupt) as exc:
-                return self._failed(exc)
+            except GeneratorExit:
+                raise
+            except BaseException as exc:
+                if not self.scope.cancel_called:
+                    return self._failed(exc)
+                if isinstance(exc, BaseExceptionGroup):
+                    raise  # with cancellations, from a task group of the job's own
+                log.debug("job %s raised when it was cancelled", self.job.id, exc_info=exc)
         if self.ends_as is not Kind.TIMEOUT:
             return Outcome(self.ends_as)
         return self._failed(errors.TimeLimitExceeded(f"it took longer than {call.time_left} s"))
@@ -105,3 +108,11 @@ class Attempt:
         number = self.job.attempts + 1 if kind in COUNTED else 0
         failure = exc.failure if isinstance(exc, Raised) else describe(exc)
         return Outcome(kind, failure=evolve(failure, attempt=number, kind=kind.value))
+
+
+async def _called(executor: Executor, call: Call, contexts: AttemptContexts | None) -> Any:
+    """Let *executor* run a call, within the contexts of plugins if there are any."""
+    if contexts is None:
+        return await executor.run(call)
+    async with contexts:
+        return await executor.run(call)

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable
 from contextlib import ExitStack
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 from uuid import UUID
 
@@ -74,6 +73,7 @@ class Twins(abc.ABC):
 
     def _open(self) -> "tuple[ThreadedPool, str]":
         registry.check_loaded()
+        self.plugins  # noqa: B018 - they may set the application up
         return self._door.open(self._find_server, self._sizes[1])
 
     def _address(self) -> str:
@@ -84,12 +84,7 @@ class Twins(abc.ABC):
         with self._open()[0].connection():
             return self
 
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self._door.close()
 
     @blocking("leave `async with chancy`")
@@ -116,8 +111,6 @@ class Twins(abc.ABC):
             except TRANSIENT as exc:
                 log.info("hints were lost, workers will find out by polling: %s", exc)
         return answer
-
-    # -- queues ------------------------------------------------------------------------------------
 
     @twin
     def sync_declare(self, queue: Queue, *, upsert: bool = False, check: bool = True) -> Queue:
@@ -171,8 +164,6 @@ class Twins(abc.ABC):
         from chancy_core.store import requests, statements
 
         return self.ask_sync(requests.one(statements.workers(self.names)))
-
-    # -- jobs --------------------------------------------------------------------------------------
 
     @twin
     def sync_push(self, job: Pushable) -> Reference:

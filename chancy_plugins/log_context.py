@@ -49,7 +49,9 @@ def install() -> None:
     logging.setLogRecordFactory(functools.partial(_record, logging.getLogRecordFactory()))
 
 
-def _record(before: Callable[..., logging.LogRecord], *args: Any, **kwargs: Any) -> Any:
+def _record(
+    before: Callable[..., logging.LogRecord], *args: Any, **kwargs: Any
+) -> logging.LogRecord:
     record = before(*args, **kwargs)
     record.__dict__ = _Attributes(_NO_JOB | fields() | record.__dict__)
     return record

@@ -35,6 +35,15 @@ def call(tokens: Sequence[str]) -> int:
 
 
 def _dispatch(tokens: list[str]) -> int:
+    code = application(commands.named(tokens, VALUED)).meta(tokens)
+    return code if isinstance(code, int) else failing.DONE
+
+
+def application(wanted: str | None = None) -> App:
+    """Return all commands, the *wanted* one of a package's too, with the options of every one.
+
+    Raises what `commands.mount` does.
+    """
     app = App(
         name="chancy",
         help="A job queue on PostgreSQL for asyncio and trio.",
@@ -46,7 +55,7 @@ def _dispatch(tokens: list[str]) -> int:
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
-    commands.mount(app, commands.named(tokens, VALUED))
+    commands.mount(app, wanted)
 
     @app.meta.default
     def launch(
@@ -56,8 +65,7 @@ def _dispatch(tokens: list[str]) -> int:
         command, bound, wants = app.parse_args(words)
         return _run(partial(command, *bound.args, **bound.kwargs), wants, options)
 
-    code = app.meta(tokens)
-    return code if isinstance(code, int) else failing.DONE
+    return app
 
 
 def _run(command: Callable[..., Any], wants: Mapping[str, Any], options: Options) -> int:

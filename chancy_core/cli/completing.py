@@ -2,10 +2,9 @@
 
 from typing import Literal
 
-from cyclopts import App
-
 from chancy_core import discovery
 from chancy_core.cli import commands
+from chancy_core.cli.calling import application
 from chancy_core.cli.invocation import Here
 from chancy_core.errors import OfferError
 
@@ -18,8 +17,7 @@ def completion(shell: Literal["bash", "zsh", "fish"], /, *, here: Here) -> None:
     shell
         Which shell: bash, zsh or fish.
     """
-    app = App(name="chancy")
-    commands.mount(app, None)
+    app = application()
     for name in commands.offered():
         try:
             app.command(discovery.load(commands.GROUP, name), name=name)

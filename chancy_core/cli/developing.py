@@ -48,7 +48,7 @@ def dev(
     grace_period
         How long jobs may run on when the worker stops or begins anew; 5 seconds otherwise.
     log_level
-        What the worker logs: debug, info, warning or error.
+        What the worker logs: debug, info, warning or error; warning otherwise.
     """
     if app is not None:
         os.environ["CHANCY_APP"] = app

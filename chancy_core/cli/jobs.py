@@ -39,7 +39,7 @@ async def list_(
     Parameters
     ----------
     limit
-        How many, up to 10,000.
+        How many, up to 10,000; 50 otherwise.
     """
     if not 1 <= limit <= _PAGE:
         raise Refused(f"--limit is 1 to {_PAGE:,}, not {limit:,}")

@@ -52,9 +52,9 @@ def worker(
     drain
         Stop as soon as nothing is due in its queues.
     log_level
-        What to log: debug, info, warning or error.
+        What to log: debug, info, warning or error; info otherwise.
     log_format
-        How to log, on stderr: text or json.
+        How to log, on stderr: text or json; text otherwise.
     """
     logs.set_up(log_level, log_format)
     if not here.settings.app and not here.app.jobs:

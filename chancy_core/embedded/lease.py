@@ -92,14 +92,12 @@ def join(
     after the last of them has closed its lease, or died, it stops by itself.
     `settings` are PostgreSQL's (`{"max_connections": "200"}`) and count only
     for the one who starts it. `progress` is told what is done if it takes more
-    than a moment. Blocks: 0.1 s for a start, a second or so for the first.
-    With `start=False` a server that runs is joined, and none is ever started.
+    than a moment. Blocks: 0.1 s for a start, a second or so for the first. With
+    `start=False` a server that runs is joined, and none is ever started.
 
-    Raises EmbeddedError, with the end of the server's log if it did not start,
-    or if none runs and none was to be started.
+    Raises EmbeddedError, with the end of the server's log if it did not start, or if none runs.
 
-        with embedded.join() as lease:
-            psycopg.connect(lease.dsn)
+        with embedded.join() as lease: ...
     """
     folder = (folder or default_folder()).absolute()
     if not start and status(folder).state == "stopped":  # and not even a folder is made

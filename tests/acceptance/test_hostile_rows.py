@@ -438,9 +438,6 @@ async def test_nonsense_in_a_column_of_a_rate(chancy: Chancy, dsn: str, stage: o
     """A rate that makes no sense begins anew: its queue is run, as are the others."""
     cases = [(column, value) for column, values in RATES.items() for value in values]
     async with unharmed(chancy, dsn):
-        for number in range(len(cases)):
-            limits = {"rate_limit": 1, "rate_limit_window": 0.05}
-            await chancy.declare(Queue(f"odd-{number}", executor="async", **limits))
         with superuser(dsn) as conn:
             nullable = columns(conn, "rates")
             assert nullable.keys() == RATES.keys()
@@ -453,6 +450,9 @@ async def test_nonsense_in_a_column_of_a_rate(chancy: Chancy, dsn: str, stage: o
                 text = f"UPDATE chancy_rates SET {column} = {value} WHERE queue = %s"
                 assert written(conn, text, name), (column, value)
         names = [f"odd-{number}" for number in range(len(cases))]
+        for name in names:  # only now: whose rate a worker counts, it has locked
+            limits = {"rate_limit": 1, "rate_limit_window": 0.05}
+            await chancy.declare(Queue(name, executor="async", **limits))
         references = [(await push(chancy, dsn, 2, queue=name))[1] for name in names]
         done = await chancy.wait_for_jobs(references, timeout=20)
         assert {job.state for job in done} == {State.SUCCEEDED}

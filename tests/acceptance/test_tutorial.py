@@ -1,4 +1,4 @@
-"""The pages that are followed step by step, as somebody does it who has nothing yet."""
+"""The tutorial, as somebody does it who follows it step by step."""
 
 import sys
 from pathlib import Path
@@ -12,13 +12,12 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("page", ["tutorial", "command-line"])
-def test_a_page(page: str, tmp_path: Path, server_home: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_tutorial(tmp_path: Path, server_home: Path, monkeypatch: pytest.MonkeyPatch):
     for name in ("CHANCY_DSN", "DATABASE_URL"):
         monkeypatch.delenv(name, raising=False)
     programs = f"{Path(sys.executable).parent}:/usr/bin:/bin"
     with Reader(tmp_path, CHANCY_HOME=str(server_home), PATH=programs) as reader:
-        reader.follow((ROOT / f"docs/{page}.md").read_text("utf-8"))
+        reader.follow((ROOT / "docs/tutorial.md").read_text("utf-8"))
 
 
 def test_a_reader_compares_the_answers(tmp_path: Path):

@@ -264,7 +264,7 @@ def test_migrate_writes_its_statements_without_a_database(bare: Shell, empty_dsn
 @pytest.mark.parametrize("shell_", ["bash", "zsh", "fish"])
 def test_completion(bare: Shell, shell_: str) -> None:
     script = bare.programs("completion", shell_).value["script"]
-    for word in ("chancy", "queue", "declare", "--concurrency"):
+    for word in ("chancy", "queue", "declare", "concurrency", "traceback"):
         assert word in script
     if shell_ == "bash":
         assert bare.people("completion", shell_).strip() == script.strip()

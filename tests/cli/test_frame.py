@@ -105,6 +105,15 @@ def test_ctrl_c_shows_no_traceback(shell: Shell, dsn: str, loop: tuple[str, ...]
         assert typed.text.replace("^C", "").strip() == ""
 
 
+@pytest.mark.slow
+def test_ctrl_c_ends_the_demo(bare: Shell, empty_dsn: str) -> None:
+    with bare.open("demo", CHANCY_DSN=empty_dsn) as typed:
+        typed.expect("on purpose", seconds=60)
+        typed.type("\x03")
+        assert typed.end() == failing.INTERRUPTED
+        assert "Traceback" not in typed.text
+
+
 def test_ctrl_c_answers_a_question(shell: Shell) -> None:
     with shell.open("job", "purge", "--all") as typed:
         typed.expect("[y/N]")

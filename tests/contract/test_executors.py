@@ -3,6 +3,7 @@
 import os
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -10,9 +11,11 @@ import pytest
 
 from chancy import Limit
 from chancy_core import codec, discovery
+from chancy_core.executor import Call, Capability, Executor, ExecutorHost, NoOptions
+from chancy_core.installed import backend_name
 from chancy_core.outcome import Kind, Outcome
 from tests import jobs
-from tests.attempts import attempt, fifo, is_gone, opened, read
+from tests.attempts import attempt, fifo, is_gone, opened, read, unplugged
 
 EVERY = ["async", "thread", "process"]
 
@@ -87,6 +90,26 @@ async def test_sys_exit_ends_the_job_and_nothing_else(name: str, anyio_backend: 
         assert outcome.failure is not None
         assert (outcome.failure.type, outcome.failure.message) == ("SystemExit", "3")
         assert (await attempt(suited(name, "add"), a=1, b=1).run(executor)).result == "2"
+
+
+class Unheard(BaseException):
+    """What is no Exception, and no cancellation either."""
+
+
+@pytest.mark.parametrize("contexts", [False, True])
+async def test_an_exception_of_whatever_kind_is_the_jobs_own(contexts: bool) -> None:
+    class Raising(Executor):
+        capabilities = Capability.ASYNC
+
+        async def run(self, call: Call) -> Any:
+            raise Unheard("of")
+
+    host = ExecutorHost((), backend_name())
+    plugins = unplugged()
+    outcome = await attempt("add").run(Raising(NoOptions(), 1, host), plugins if contexts else None)
+    assert outcome.kind is Kind.ERROR
+    assert outcome.failure is not None
+    assert outcome.failure.message == "of"
 
 
 @pytest.mark.parametrize("name", EVERY)

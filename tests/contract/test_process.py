@@ -1,6 +1,8 @@
 """What a process of its own gives to a job: it may die, be killed, or eat all its memory."""
 
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -205,3 +207,12 @@ async def test_a_module_that_cannot_be_loaded_is_an_unknown_function(anyio_backe
         assert outcome.kind is Kind.UNKNOWN_FUNCTION
         assert outcome.failure is not None
         assert "tests.no_such_module" in outcome.failure.message
+
+
+def test_a_child_starts_without_what_it_may_not_need() -> None:
+    """Each queue starts children on each worker: what they load is waited for."""
+    code = (
+        "import sys, chancy_executors.child; print({'anyio', 'cattrs', 'psycopg'} & {*sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
