@@ -15,7 +15,7 @@ from typing import Any
 import pluggy
 from attrs import define, field, frozen
 
-from chancy_core import hookspecs
+from chancy_core import hookspecs, registry
 from chancy_core.codec import shown
 from chancy_core.errors import InvalidPlugin
 
@@ -155,7 +155,9 @@ class Hooks:
                 yield one.plugin, answer
 
     def whose(self, frame: FrameType | None) -> str:
-        """Return the plugins that a stack leads through, or ""."""
+        """Return the plugins that a stack leads through, or "": within a job, it is the job's."""
+        if registry.within_job(frame):
+            return ""
         return ", ".join(str(plugin) for plugin in self.plugins if plugin.within(frame))
 
 

@@ -9,7 +9,7 @@ import inspect
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from chancy_core.errors import ChancyError, InvalidJob, UnknownFunction
@@ -118,6 +118,16 @@ def lookup(name: str) -> JobFunction[..., Any]:
 def registered() -> list[str]:
     """Return the names of all functions that this process has registered, sorted."""
     return sorted(_functions)
+
+
+def within_job(frame: FrameType | None) -> bool:
+    """Whether a stack leads through a function that is registered here."""
+    ours = {getattr(inspect.unwrap(made.func), "__code__", None) for made in _functions.values()}
+    while frame is not None:
+        if frame.f_code in ours:
+            return True
+        frame = frame.f_back
+    return False
 
 
 def check_call(job: Job) -> None:

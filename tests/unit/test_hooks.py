@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from chancy import INJECTED, Chancy, Job, QueuedJob, State, Worker
+from chancy import job as chancy_job
 from chancy_core import beside
 from chancy_core.errors import InvalidPlugin, UnknownFunction, Unprepared
 from chancy_core.function import JobFunction
@@ -166,6 +167,21 @@ def test_a_stack_tells_whose_it_is() -> None:
     list(hooks.each("chancy_job_meta", job=None))
     assert hooks.whose(frames[0]) == "plugin acme (acme 1.0)"
     assert hooks.whose(None) == ""
+
+
+def test_a_stack_within_a_job_is_the_jobs_though_its_module_has_a_plugin_too() -> None:
+    frames: list[Any] = []
+
+    @chancy_job(name="test_hooks.stacked")
+    def stacked() -> None:
+        frames.append(sys._getframe())
+
+    hooks = Hooks()
+    made = plugin(chancy_job_meta=lambda: None)
+    hooks.register(Plugin("acme", "acme 1.0", made, f"{__name__}:made"))
+    stacked()
+    assert hooks.whose(frames[0]) == ""
+    assert hooks.whose(sys._getframe()) == "plugin acme (acme 1.0)"
 
 
 # -- how answers are combined ----------------------------------------------------------------------
