@@ -27,6 +27,8 @@ from chancy_core.testing.threads import call
 if TYPE_CHECKING:
     from chancy_core.app import Chancy
 
+#: What a job may raise as its own ending.
+_OF_JOBS = (Exception, SystemExit, KeyboardInterrupt)
 #: Seconds for which nobody takes a job from the runner, if it has not said that it has ended.
 LEASE = 3600.0
 
@@ -114,6 +116,8 @@ class Runner:
             return None
         executor = Here(await self._able(claimed))
         outcome = await Attempt(claimed).run(executor, self._plugins)
+        if executor.raised is not None and not isinstance(executor.raised, _OF_JOBS):
+            raise executor.raised  # such as `pytest.fail`: it is about the test, and not the job's
         verdict = self._plugins.verdict(claimed.job, outcome)
         settlement = Settlement(claimed.job, outcome, verdict)
         await self._settle(settlement)
