@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 
 import psycopg
@@ -54,9 +55,13 @@ def check_the_recording(said: str) -> None:
     (recorded,) = blocks("README.md", "text")
     assert acts(recorded) == acts(said)
     assert len(events(recorded)) >= 10
-    happened = iter(events(said))
-    for event in events(recorded):
-        assert event in happened, event  # the iterator goes on from there
+    happened, shown = events(said), events(recorded)
+    assert not Counter(shown) - Counter(happened)
+    # The workers begin side by side: a job may fail before or after the second of them works.
+    early = {event for event in shown if "works" in event or "on purpose" in event}
+    rest = iter(event for event in happened if event not in early)
+    for event in shown:
+        assert event in early or event in rest, event  # the iterator goes on from there
 
 
 @pytest.mark.slow
