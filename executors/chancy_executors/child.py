@@ -69,8 +69,11 @@ def _listen(source: BinaryIO, calls: "queue.SimpleQueue[bytes]") -> None:
 
 
 def _send(sink: BinaryIO, answer: bytes) -> None:
-    sink.write(len(answer).to_bytes(4, "big") + answer)
-    sink.flush()
+    try:
+        sink.write(len(answer).to_bytes(4, "big") + answer)
+        sink.flush()
+    except BrokenPipeError:
+        os._exit(0)  # the parent is gone: nobody waits for the answer
 
 
 @contextmanager

@@ -1,5 +1,7 @@
 """What a process of its own gives to a job: it may die, be killed, or eat all its memory."""
 
+import json
+import os
 import signal
 import subprocess
 import sys
@@ -216,3 +218,23 @@ def test_a_child_starts_without_what_it_may_not_need() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_child_whose_parent_has_died_leaves_quietly() -> None:
+    setup = {"sources": [], "plugins": [], "backend": "asyncio", "capabilities": 3}
+    message = json.dumps(setup).encode()
+    reader, writer = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", "from chancy_executors import child; child.main()"],
+        stdin=subprocess.PIPE,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+    ) as child:
+        os.close(writer)
+        os.close(reader)  # whoever would read the answer
+        assert child.stdin is not None
+        child.stdin.write(len(message).to_bytes(4, "big") + message)
+        child.stdin.flush()  # and stays open: the answer alone tells that nobody is there
+        assert child.stderr is not None
+        said = child.stderr.read()
+    assert (said, child.returncode) == (b"", 0)
