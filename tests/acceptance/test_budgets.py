@@ -17,10 +17,13 @@ class Budget:
     def __init__(self) -> None:
         self.most = 0
         self.asked = 0
+        self.again = anyio.Event()
 
     @hookimpl
     async def chancy_fetch_budget(self, queue, worker):
         self.asked += queue.name == "q"
+        self.again.set()
+        self.again = anyio.Event()
         return max(0, self.most - len(worker.running))
 
 
@@ -36,7 +39,7 @@ async def test_nothing_is_claimed_that_plugins_do_not_allow(limited, dsn, stage,
         async with Worker(chancy, signals=False):
             with anyio.fail_after(10):
                 while budget.asked < 20:
-                    await anyio.sleep(0.01)
+                    await budget.again.wait()
             # Pauses lie between, but for the hints of the beginning: it does not ask without end.
             assert anyio.current_time() - began >= 10 * 0.05
             assert not stage.begun
@@ -47,7 +50,7 @@ async def test_nothing_is_claimed_that_plugins_do_not_allow(limited, dsn, stage,
             asked = budget.asked
             with anyio.fail_after(10):
                 while budget.asked < asked + 3:
-                    await anyio.sleep(0.01)
+                    await budget.again.wait()
             assert len(stage.begun) == 2
             stage.go.set()
             with anyio.fail_after(20):
