@@ -137,6 +137,12 @@ class Cluster:
                     time.sleep(0.02)
             yield copy
 
+    def start_as_replica(self) -> None:
+        """Start it, not to be written to any more."""
+        (self.data / "standby.signal").touch()
+        self._own(self.data)
+        self.start()
+
     def promote(self) -> None:
         """Make a standby the primary; return when it takes writes."""
         with psycopg.connect(self.dsn, autocommit=True) as conn:

@@ -151,7 +151,10 @@ async def venom(to: str, label: str, how: str, *, me: QueuedJob = INJECTED) -> N
 
 def be(options: dict[str, Any]) -> int:
     """Be the worker that these options describe, until it is told to stop; the exit status."""
+    from tests.faults import beating
+
     _holder[:] = [os.getpid()]
+    beating.to[:] = [options["record"]]
     from chancy_core import heartbeat
 
     if lease := options.get("lease"):

@@ -12,7 +12,7 @@ import psycopg
 from chancy import Chancy, Job, Queue
 from chancy_core.job import Reference
 from tests.faults import history, judge, transitions
-from tests.faults.armada import Armada
+from tests.faults.armada import Armada, Member, until
 from tests.faults.history import History
 from tests.faults.sizes import figure
 
@@ -56,6 +56,24 @@ class Scenario:
         for reference, label in zip(references, labels, strict=True):
             self.record.say("acked", job=reference.id, label=label)
         return references
+
+    def try_to_push(self, job: Job) -> None:
+        """Push one, on connections that may be cut: record whether it was acknowledged."""
+        label = job.kwargs["label"]
+        self.record.say("pushing", label=label)
+        try:
+            reference = self.chancy.sync_push(job)
+        except psycopg.OperationalError as exc:
+            self.record.say("in_doubt", label=label, why=str(exc))
+        else:
+            self.record.say("acked", job=reference.id, label=label)
+
+    def man(self, number: int, **options: Any) -> list[Member]:
+        """Start so many workers; return when all are at work."""
+        started = self.armada.start(number, **options)
+        names = {member.name for member in started}
+        until(lambda: names <= self.workers(), 30, f"workers {names}")
+        return started
 
     def workers(self) -> set[str]:
         """The names of the workers that are on the list, and are not known to be dead."""
