@@ -51,6 +51,7 @@ class Twins(abc.ABC):
 
     names: Names
     notifications: bool
+    prepared_statements: bool | None
     follower: Follower | None
     _sizes: tuple[int, int]
 
@@ -74,7 +75,7 @@ class Twins(abc.ABC):
     def _open(self) -> "tuple[ThreadedPool, str]":
         registry.check_loaded()
         self.plugins  # noqa: B018 - they may set the application up
-        return self._door.open(self._find_server, self._sizes[1])
+        return self._door.open(self._find_server, self._sizes[1], self.prepared_statements)
 
     def _address(self) -> str:
         return self._open()[1]
