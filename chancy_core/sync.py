@@ -94,10 +94,11 @@ class Twins(abc.ABC):
         self._door.close()
 
     def _run_sync(self, statement: Statement[T]) -> T:
+        from chancy_core.store.running import persist_sync
         from chancy_core.transaction import run_sync
 
         with self._open()[0].connection() as conn:
-            return run_sync(conn, statement)
+            return persist_sync(lambda: run_sync(conn, statement))
 
     def ask_sync(self, request: "Request[T]") -> T:
         """Carry out a request of the store's. Blocks; refused nowhere, it is no twin."""
