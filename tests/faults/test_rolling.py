@@ -1,10 +1,5 @@
 """H: a rolling deploy. The release before this one runs beside it, on this one's schema."""
 
-import os
-import random
-import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import closing
@@ -14,8 +9,9 @@ import pytest
 
 from chancy import Chancy, MigrationsNeeded, Worker
 from chancy_core.testing.databases import database
-from tests.faults.armada import ROOT, until
+from tests.faults.armada import until
 from tests.faults.earlier import Earlier
+from tests.faults.producers import Producers
 from tests.faults.scenario import scenario
 from tests.faults.sizes import figure, size
 
@@ -144,46 +140,6 @@ def test_the_release_before_needs_nothing_that_is_new(old_dsn, dsn, server, earl
                 conn.execute(removal)
             ran = earlier.run("-m", "tests.faults.errand", "asyncio", without)
             assert ran.returncode == 0, f"{removal}: {ran.stdout}{ran.stderr}"
-
-
-class Producers:
-    """Processes that push: each is of this release, or of the one before."""
-
-    def __init__(self, dsn, record):
-        self.told = [dsn, str(record)]
-        self.started = []
-        self.living = []
-
-    def start(self, earlier=None):
-        release = "old" if earlier else "new"
-        name = f"{release}-producer-{len(self.started)}"
-        told = earlier.environment if earlier else {}
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.producer", *self.told, name],
-            cwd=ROOT,
-            env=os.environ | told,
-        )
-        self.started.append(process)
-        self.living.append((process, earlier))
-
-    def replace(self):
-        """Kill one at random, and start another of its kind."""
-        process, earlier = self.living.pop(random.randrange(len(self.living)))
-        process.kill()
-        assert process.wait() == -signal.SIGKILL
-        self.start(earlier)
-
-    def stop(self):
-        """Have all finish what they are pushing."""
-        for process, _ in self.living:
-            process.terminate()
-        for process, _ in self.living:
-            assert process.wait(20) in {0, -signal.SIGTERM}  # one may have begun just now
-
-    def close(self):
-        for process in self.started:
-            process.kill()
-            process.wait()
 
 
 def test_both_releases_at_work_while_the_schema_is_brought_up_and_processes_are_killed(
