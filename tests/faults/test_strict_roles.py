@@ -7,6 +7,7 @@ import pytest
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
+from chancy import Queue
 from tests.faults.armada import until
 from tests.faults.errand import errand
 from tests.faults.producers import Producers
@@ -70,3 +71,36 @@ def test_a_fleet_keeps_the_promise(imposed, dsn, tmp_path):
         run.judged()
     log = run.armada.log.read_text()
     figure("strict roles: kills, lines logged", [kills, len(log.splitlines())])
+
+
+#: Each row that is written takes so long that a few dozens take too long.
+SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
+'BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END';
+CREATE TRIGGER slow BEFORE INSERT ON chancy_history FOR EACH ROW EXECUTE FUNCTION slow();
+CREATE TRIGGER slow BEFORE UPDATE ON chancy_jobs FOR EACH ROW
+    WHEN (OLD.state = 'running' AND NEW.state = 'pending') EXECUTE FUNCTION slow();
+"""
+
+
+def test_what_takes_too_long_as_a_whole_is_written_in_parts(dsn, tmp_path):
+    """The jobs of the dead, 50 at once, and outcomes, 200 at once: fewer than 30 fit."""
+    known = {"crash_limit": 1_000}
+    queue = Queue("q", executor="async", concurrency=200, polling_interval=1)
+    with scenario(
+        "slow writes", dsn, tmp_path, queues=[queue], lease=2.0, chancy=known, known=known
+    ) as run:
+        run.push(run.jobs("work", 50, seconds=0.2))
+        (first,) = run.armada.start()
+        until(lambda: len(run.history().of_kind("begin")) == 50, 30, "all have begun")
+        run.armada.kill(first)
+        database = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            conn.execute(SLOW)
+            change = sql.SQL("ALTER DATABASE {} SET statement_timeout = '300ms'")
+            conn.execute(change.format(sql.Identifier(database)))
+        run.armada.start(2)
+        run.drained(30)
+        run.push(run.jobs("work", 200))
+        run.drained(30)
+        run.judged()
