@@ -76,6 +76,7 @@ class Heartbeat:
         self._gapless_since: float | None = None
         self._last = 0.0
         self._rescued: SimpleQueue[Rescued] = SimpleQueue()
+        self._at_once = AT_ONCE
 
     @property
     def sure_until(self) -> float:
@@ -152,7 +153,7 @@ class Heartbeat:
         self._mark(began)
         if self._gapless_since is not None and began - self._gapless_since >= LEASE:
             # As long as there is more, but not until the next renewal is late.
-            while self._rescue() == AT_ONCE and time.monotonic() < began + INTERVAL / 2:
+            while self._rescue() == self._at_once and time.monotonic() < began + INTERVAL / 2:
                 pass
 
     def _mark(self, now: float) -> None:
@@ -167,13 +168,22 @@ class Heartbeat:
     def _rescue(self) -> int:
         """Declare the expired dead and then, in the same transaction, take their jobs back.
 
-        Answers how many there were, `AT_ONCE` at most.
+        Answers how many there were, `_at_once` at most. If that takes longer than a statement may
+        (`statement_timeout`), half as many are tried.
         """
         assert self._conn is not None
         self._conn.call_timeout = LEASE * RESCUING
-        with self._conn.transaction():
-            dead = self._run(statements.bury(self._names))
-            taken = self._run(statements.rescue(self._names, self._crash_limit, AT_ONCE))
+        try:
+            with self._conn.transaction():
+                dead = self._run(statements.bury(self._names))
+                taken = self._run(statements.rescue(self._names, self._crash_limit, self._at_once))
+        except psycopg.errors.QueryCanceled as exc:
+            if self._at_once == 1:
+                raise
+            log.warning("cannot take back %d jobs of the dead at once: %s", self._at_once, exc)
+            self._at_once //= 2
+            self._conn.call_timeout = LEASE * PATIENCE
+            return self._at_once
         if dead:
             log.warning("declared dead: workers %s", ", ".join(map(str, dead)))
         hints = set()

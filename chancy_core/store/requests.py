@@ -187,7 +187,7 @@ def cancel(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answ
         while rest:
             done |= yield statements.cancel(names, rest)
             rest = [id_ for id_ in batch if id_ not in done]
-            states |= (yield statements.states(names, rest)) if rest else {}
+            states = (yield statements.states(names, rest)) if rest else {}
             # Who is live and in no answer was being claimed at that very moment.
             rest = [id_ for id_ in rest if id_ in states and not states[id_].finished]
         for id_, what in done.items():

@@ -65,9 +65,15 @@ class Settling:
         return counted
 
     async def _settle_some(self, settled: Sequence[Settlement]) -> set[UUID]:
-        """Write settlements of one kind, all finished or none; replace what cannot be written."""
+        """Write settlements of one kind, all finished or none; replace what cannot be written.
+
+        Those that take longer together than a statement may (`statement_timeout`) are halved, too.
+        """
         try:
             return await self._write(settled)
+        except psycopg.errors.QueryCanceled:
+            if len(settled) == 1:
+                raise
         except _VALUE_ERRORS as exc:
             if len(settled) == 1:
                 return await self._write([_substitute(settled[0], exc)])
