@@ -213,6 +213,19 @@ async def test_each_claim_counts_and_has_a_lease_of_its_own(dsn: str) -> None:
         assert first.job.lease_id != second.job.lease_id
 
 
+async def test_no_claim_is_forgotten_when_a_job_is_retried(dsn: str) -> None:
+    """`(id, claims)` names one execution, whatever an operator does."""
+    async with opened(dsn) as store:
+        (id_,) = await push(store, Job("f"))
+        for number in (1, 2, 3):
+            (claimed,) = await claim(store)
+            assert (claimed.job.id, claimed.job.claims) == (id_, number)
+            await store.settle([ended(claimed.job)])
+            assert await store.run(statements.retry(NAMES, [id_])) == {id_: "default"}
+        (job,) = await get(store, id_)
+        assert (job.claims, job.attempts, job.crashes) == (3, 0, 0)
+
+
 async def test_a_worker_that_is_dead_or_has_no_row_claims_nothing(dsn: str) -> None:
     async with opened(dsn) as store:
         await push(store, Job("f"))
