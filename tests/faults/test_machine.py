@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from hypothesis import HealthCheck, seed, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.faults.machine.asking import Asking
@@ -39,6 +39,7 @@ SETTINGS = settings(
     derandomize=not RELEASE,
     database=None,
     print_blob=True,
+    phases=[Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.too_slow],  # a step is three times on the wire and back
 )
 

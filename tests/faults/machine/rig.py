@@ -172,12 +172,12 @@ class Rig:
         self.touched = True
         return self._portal.call(func, *args)
 
-    def settle(self, settled: Sequence[Settlement]) -> set[UUID]:
-        """Write outcomes as a worker does: again, as often as the connection breaks."""
+    def settle(self, settled: Sequence[Settlement]) -> tuple[set[UUID], bool]:
+        """Write outcomes as a worker does; answers which counted, and whether it had to repeat."""
         tries = 0
         while True:
             try:
-                return self._call(self._settle, settled, tries > 0)
+                return self._call(self._settle, settled, tries > 0), tries > 0
             except psycopg.OperationalError:
                 tries += 1
                 assert tries < 10
@@ -214,7 +214,6 @@ class Rig:
 
     def look(self) -> Snapshot:
         """Read all tables, from outside."""
-        self.touched = False
         with self._outside.pipeline():
             asked = [self._outside.execute(NAMES.render(text).encode()) for text in _LOOK]
         live, finished, workers, queues, rates = (cursor.fetchall() for cursor in asked)

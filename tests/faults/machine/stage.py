@@ -98,6 +98,7 @@ class Stage(RuleBasedStateMachine):
     def the_laws_hold(self) -> None:
         self.count("steps")
         if self.rig.touched:  # else no statement was run since the last look
+            self.rig.touched = False
             tables = self.rig.look()
             self.laws.check(tables)
             compare(self.model, tables)

@@ -144,7 +144,7 @@ class Working(Stage):
         if not ends:
             return
         settled = [self._settlement(hand.held.pop(lease), k, delay) for lease, k in ends.items()]
-        counted = self.rig.settle(settled)
+        counted, repeated = self.rig.settle(settled)
         self.laws.counted(settled, counted)
         expected = set()
         for one in settled:
@@ -154,6 +154,8 @@ class Working(Stage):
                 self.laws.begun.get(job.id, set()).discard(job.lease_id)
             if self.model.end(job.id, job.lease_id, kind, delay):
                 expected.add(job.id)
+        if repeated:  # what went back into its queue bears no lease by which it could be recognised
+            expected -= {s.job.id for s in settled if not s.verdict.state.finished} - counted
         assert counted == expected, f"I5: {counted} counted, where {expected} should"
         hand.written = tuple(settled)
         self.count("settled", len(counted))
@@ -300,7 +302,7 @@ class Working(Stage):
 
     @rule(
         seconds=st.sampled_from(
-            [0.000001, 1.0, 2.5, 9.999999, 10.0, 10.000001, 61.0, 3601.0, 90_000.0]
+            [0.000001, 1.0, 2.5, 9.999999, 10.0, 10.000001, 61.0, 3601.0, 90_000.0, 1_728_000.0]
         )
     )
     def tick(self, seconds: float) -> None:
