@@ -148,10 +148,16 @@ class Rig:
         return self._move(lambda hands: evolve(hands, now=hands.now - hands.ahead, goes=False))
 
     def tick(self, seconds: float) -> Any:
-        """Move the database's clock, which stands still otherwise; answers what it shows."""
+        """Move the database's clock, which stands still otherwise; answers what it shows.
+
+        After days of it the history has its partitions, as workers see to daily.
+        """
         from datetime import timedelta
 
-        return self._move(lambda hands: evolve(hands, now=hands.now + timedelta(seconds=seconds)))
+        now = self._move(lambda hands: evolve(hands, now=hands.now + timedelta(seconds=seconds)))
+        if seconds >= 86_400:
+            self._outside.execute(NAMES.render("SELECT {ensure_partitions}(1)").encode())
+        return now
 
     def _move(self, change: Callable[[Hands], Hands]) -> Any:
         cut, self.pool.cut = self.pool.cut, None
