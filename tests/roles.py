@@ -80,3 +80,33 @@ def granted(
             yield made
         finally:
             drop(conn, *map(made.roles.__getitem__, ROLES))
+
+
+@frozen
+class Least:
+    """A role that is a member of those that push and work, in all databases of a run."""
+
+    roles: Roles
+
+    @property
+    def name(self) -> str:
+        return self.roles["both"]
+
+    def prepare(self, dsn: str) -> None:
+        """Make the roles in the database that all others are copied from."""
+        Granted(dsn, self.roles, tuple(step.up.text for step in CORE.migrations)).grant()
+        with psycopg.connect(dsn, autocommit=True) as conn:
+            create(conn, self.name, self.roles["work"])
+
+    def dsn(self, dsn: str) -> str:
+        return login(dsn, self.name)
+
+
+@contextmanager
+def least(server: str) -> Iterator[Least]:
+    """Have such a role until the databases in which it is used have been dropped."""
+    made = Least(Roles(Names(), f"t{uuid.uuid4().hex[:20]}_"))
+    yield made
+    with psycopg.connect(server, autocommit=True) as conn:
+        for role in (made.name, *map(made.roles.__getitem__, reversed(ROLES))):
+            conn.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(role)))
