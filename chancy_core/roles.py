@@ -5,7 +5,7 @@ to it. `owner` owns all objects and cannot log in, `migrate` is a member of it, 
 have the rights that are listed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from attrs import field, frozen
@@ -63,7 +63,7 @@ RIGHTS = tuple(
         ("work", "SELECT", "jobs", ""),
         ("work", "UPDATE", "jobs", _CHANGED),
         ("work", "DELETE", "jobs", ""),
-        ("work", "SELECT", "history", "id queue state lease_id finished_at"),
+        ("work", "SELECT", "history", "queue state lease_id"),
         ("work", "INSERT", "history", ""),
         ("work", "EXECUTE", "ensure_partitions(integer)", ""),
         ("work", "SELECT", "jobs_v1", ""),
@@ -207,11 +207,8 @@ class Roles:
         for on in dict.fromkeys(right.on for right in RIGHTS if right.on != "schema"):
             yield sql.SQL("REVOKE ALL ON {} FROM PUBLIC, {};").format(self._thing(on), granted)
         for right in RIGHTS:
-            yield sql.SQL("GRANT {}{} ON {} TO {};").format(
-                sql.SQL(right.privilege),
-                _columns(right.columns),
-                self._thing(right.on),
-                self._role(right.role),
+            yield sql.SQL("GRANT {} ON {} TO {};").format(
+                _privilege(right), self._thing(right.on), self._role(right.role)
             )
 
     def _role(self, role: str) -> sql.Identifier:
@@ -229,7 +226,9 @@ class Roles:
         )
 
 
-def _columns(columns: Sequence[str]) -> sql.Composable:
-    if not columns:
-        return sql.SQL("")
-    return sql.SQL(" ({})").format(sql.SQL(", ").join(map(sql.Identifier, columns)))
+def _privilege(right: Right) -> sql.Composable:
+    privilege = sql.SQL(right.privilege)
+    if not right.columns:
+        return privilege
+    columns = sql.SQL(", ").join(map(sql.Identifier, right.columns))
+    return sql.SQL("{} ({})").format(privilege, columns)

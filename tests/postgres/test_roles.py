@@ -181,3 +181,35 @@ def test_each_role_may_do_by_hand_what_the_page_says(
         if not may:
             stack.enter_context(pytest.raises(refused))
         connections[who].execute(text.encode())
+
+
+#: Each right by itself, column by column. That of the schema is everybody's in this one.
+SINGLE = [
+    (right.role, f"{right.privilege} {f'({column})' if column else ''}", right.on)
+    for right in RIGHTS
+    for column in right.columns or [""]
+    if right.on != "schema"
+]
+
+
+@pytest.mark.parametrize(("who", "privilege", "on"), SINGLE)
+def test_no_right_is_idle(
+    there: Granted, running: QueuedJob, who: str, privilege: str, on: str
+) -> None:
+    """Without it, something that the page lets the role do is refused."""
+    kind = "FUNCTION" if on.endswith(")") else "SEQUENCE" if on.endswith("_seq") else "TABLE"
+    with psycopg.connect(there.dsn) as conn, conn.transaction(force_rollback=True):
+        conn.execute(f"REVOKE {privilege} ON {kind} chancy_{on} FROM {there.roles[who]}")
+        conn.execute(f"SET LOCAL ROLE {there.roles[who]}")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            do_all(conn, who, running)
+
+
+def do_all(conn: psycopg.Connection, who: str, job: QueuedJob) -> None:
+    """Do all that the page lets a role do."""
+    for name in [name for name, role, may in CALLS if may and role == who]:
+        with conn.transaction(force_rollback=True):
+            run(conn, sample(name, job))
+    for text in [text for text, role, may in BY_HAND if may and role == who]:
+        with conn.transaction(force_rollback=True):
+            conn.execute(text)
