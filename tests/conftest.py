@@ -44,5 +44,7 @@ def empty_dsn(chancy_empty_dsn: str) -> str:
 
 
 @pytest.fixture
-def dsn(chancy_dsn: str, least: roles.Least | None) -> str:
-    return least.dsn(chancy_dsn) if least else chancy_dsn
+def dsn(request: pytest.FixtureRequest, chancy_dsn: str, least: roles.Least | None) -> str:
+    if least is None or roles.needs_owner(request.node.nodeid):
+        return chancy_dsn
+    return least.dsn(chancy_dsn)

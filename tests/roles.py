@@ -3,6 +3,7 @@
 Roles belong to the whole server: those of a test have names that no other has, and are dropped.
 """
 
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,6 +81,47 @@ def granted(
             yield made
         finally:
             drop(conn, *map(made.roles.__getitem__, ROLES))
+
+
+#: What tests do that neither who pushes nor who works may: they connect as the owner in any case.
+NEEDS_OWNER = {
+    "makes roles": ("test_least_rights", "test_granting", "test_roles"),
+    "retries, purges or deletes a queue": (
+        "test_purging_by_filter",
+        "test_retrying_answers_for_each",
+        "test_retrying_brings_forward_what_waits_for_later",
+        "test_what_cannot_be_asked",
+        "test_a_deleted_queue_begins_nothing_and_its_running_jobs_end",
+        "test_jobs_are_purged_by_id_and_by_filter_unless_they_run",
+        "test_producers_with_the_same_keys_never_wait_crosswise",
+        "test_after_a_fork_both_push_on_and_each_twin_works",
+        "test_behind_a_block_and_open_again_after_it",
+        "test_each_twin_does_what_its_coroutine_does",
+        "test_each_twin_works_on_a_thread_of_an_asynchronous_program",
+        "test_a_queue_changes_with_the_transaction_and_workers_are_told",
+        "test_cancelled_retried_and_purged_with_the_transaction",
+        "test_bulk_calls_answer_when_they_are_committed",
+        "test_queues_change_when_it_is_committed",
+        "test_one_that_is_purged_meanwhile_is_not_found",
+    ),
+    "writes rows by hand": (
+        "test_a_row_full_of_nonsense_fails_alone",
+        "test_hostile_rows",
+    ),
+    "makes, changes or drops tables": (
+        "test_hostile_statements_are_rolled_back_alone",
+        "test_a_lease_that_does_not_begin_leaves_no_connection_behind",
+        "test_a_job_that_completes_itself_happens_once",
+        "test_a_missing_partition_is_made_and_a_poison_does_not_hinder_it",
+        "test_a_poison_alone_on_a_day_without_a_partition",
+    ),
+}
+
+
+def needs_owner(nodeid: str) -> bool:
+    """Whether a test, or all of its module, does what only the owner of the tables may."""
+    words = set(re.findall(r"\w+", nodeid.partition("[")[0]))
+    return any(not words.isdisjoint(tests) for tests in NEEDS_OWNER.values())
 
 
 @frozen
