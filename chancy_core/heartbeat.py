@@ -89,7 +89,11 @@ class Heartbeat:
 
     def start(self) -> None:
         """Announce the worker and begin to renew. Blocks; raises if the database is not there."""
-        self._announce(self.incarnation)
+        try:
+            self._announce(self.incarnation)
+        except BaseException:
+            self._close()
+            raise
         self._thread.start()
 
     def stop(self) -> None:

@@ -41,6 +41,11 @@ logger = logging.getLogger(__name__)
 # Who waits for a table's lock has everybody wait who comes after it: not for long, but often.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
 TRIES = 30
+#: What a migration makes belongs to whoever owns our bookkeeping, whichever member of it migrates.
+AS_OWNER = (
+    "SELECT set_config('role', pg_get_userbyid(relowner), true) FROM pg_class "
+    "WHERE oid = '{migrations}'::regclass AND pg_has_role(relowner, 'MEMBER')"
+)
 
 
 @attrs.frozen
@@ -234,6 +239,7 @@ class Migrator:
                 await self._execute(conn, statement)
         async with conn.transaction():
             await conn.execute(LOCK_TIMEOUT)
+            await conn.execute(self.names.render(AS_OWNER).encode())
             # Until we commit, this row lock keeps out whoever believes that we are gone.
             await lock.renew(conn)
             if step.script.transaction:
@@ -250,7 +256,8 @@ class Migrator:
         body = self.names.render(step.script.text).strip()
         record = self._record(step)
         if step.script.transaction:
-            return f"-- {step}\nBEGIN;\n{LOCK_TIMEOUT};\n{body}\n{record}\nCOMMIT;"
+            owner = self.names.render(AS_OWNER)
+            return f"-- {step}\nBEGIN;\n{LOCK_TIMEOUT};\n{owner};\n{body}\n{record}\nCOMMIT;"
         return f"-- {step}\n{body}\n{record}"
 
     def _record(self, step: Step) -> str:
