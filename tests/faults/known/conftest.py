@@ -1,0 +1,3 @@
+"""The application and the stage of the acceptance tests."""
+
+from tests.acceptance.conftest import chancy, look, server_home, stage  # noqa: F401 - fixtures
