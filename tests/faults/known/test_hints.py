@@ -60,7 +60,7 @@ async def test_a_listener_that_was_cut_off_listens_again(chancy, dsn, stage, slo
         await soon(chancy, dsn)
         for _ in range(2):
             cursor = await conn.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
             )
             assert await cursor.fetchall() != []

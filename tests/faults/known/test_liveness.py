@@ -27,10 +27,10 @@ ORPHANED = (
 
 
 def cut(dsn: str) -> int:
-    """Terminate every connection to the database; answer how many there were."""
+    """End all connections to the database; answer how many there were, once they are gone."""
     with psycopg.connect(dsn, autocommit=True) as conn:
         ended = conn.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         return len(ended.fetchall())
