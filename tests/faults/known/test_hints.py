@@ -1,39 +1,13 @@
 """Notifications are hints: forged, malformed or missing, they change nothing."""
 
-from collections.abc import Iterator
-
-import anyio
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
-from chancy import Queue, State, Worker
+from chancy import State, Worker
+from tests.nobody import runs_when_told
 from tests.stage import connect, push
 
 pytestmark = [pytest.mark.faults, pytest.mark.anyio]
-
-
-@pytest.fixture
-def stranger(dsn: str) -> Iterator[str]:
-    """How a role connects that has been granted nothing at all."""
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute("DROP ROLE IF EXISTS chancy_stranger")
-        conn.execute("CREATE ROLE chancy_stranger LOGIN")
-        yield make_conninfo(dsn, user="chancy_stranger")
-        conn.execute("DROP ROLE chancy_stranger")
-
-
-async def soon(chancy, dsn: str, count: int = 1) -> None:
-    """See that a worker is told of a push: it would not look by itself for an hour."""
-    for _ in range(count):
-        with anyio.fail_after(10):
-            (reference,) = await push(chancy, dsn, 1, queue="slow")
-            await chancy.wait_for_job(reference)
-
-
-@pytest.fixture
-async def slow(chancy) -> None:
-    await chancy.declare(Queue("slow", executor="async", polling_interval=3600))
 
 
 async def test_a_stranger_can_neither_cancel_nor_silence(chancy, dsn, stage, slow, stranger):
@@ -48,7 +22,7 @@ async def test_a_stranger_can_neither_cancel_nor_silence(chancy, dsn, stage, slo
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await conn.execute("SELECT FROM chancy_jobs")
         stage.go.set()  # and it is not cancelled, but comes to its end
-        await soon(chancy, dsn)
+        await runs_when_told(chancy, dsn)
         done = await chancy.wait_for_job(running, timeout=10)
     assert (done.state, done.claims, stage.ended.count(0)) == (State.SUCCEEDED, 1, 2)
 
@@ -57,11 +31,11 @@ async def test_a_listener_that_was_cut_off_listens_again(chancy, dsn, stage, slo
     """b5-listen: once its connection was terminated, pushes were found after 7 s, by polling."""
     stage.go.set()
     async with Worker(chancy), await connect(dsn) as conn:
-        await soon(chancy, dsn)
+        await runs_when_told(chancy, dsn)
         for _ in range(2):
             cursor = await conn.execute(
                 "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND query LIKE 'LISTEN%'"
             )
             assert await cursor.fetchall() != []
-            await soon(chancy, dsn, 2)
+            await runs_when_told(chancy, dsn)
