@@ -1,5 +1,6 @@
 """Who is alive, who owns a job, and what becomes of both while the database is away."""
 
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from chancy_core.hookspecs import hookimpl
 from chancy_core.host import Service
 from chancy_core.store import statements
 from chancy_core.store.running import run_on
+from tests.embedded.processes import supervisor_of
 from tests.fleet import until
 from tests.stage import Stage, connect, push, stages
 
@@ -126,11 +128,14 @@ def durable() -> Iterator[embedded.Lease]:
 
 
 def restart(lease: embedded.Lease, how: signal.Signals) -> None:
-    """End the server; return once its supervisor has started another."""
-    data = lease.folder / "data"
+    """End the server, and have its supervisor start another when all leases have run out."""
+    data, supervisor = lease.folder / "data", supervisor_of(lease.folder)
     before = postmaster.pid_of(data)
     assert before is not None
+    os.kill(supervisor, signal.SIGSTOP)
     postmaster.send(before, how)
+    time.sleep(1.5 * heartbeat.LEASE)
+    os.kill(supervisor, signal.SIGCONT)
     until(lambda: postmaster.pid_of(data) not in {None, before}, 20, "another server")
 
 
