@@ -26,3 +26,12 @@ def empty_dsn(chancy_empty_dsn: str) -> str:
 @pytest.fixture
 def dsn(chancy_dsn: str) -> str:
     return chancy_dsn
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the attacks out, unless they are asked for by their marker or by their path."""
+    asked = "faults" in config.option.markexpr or any("faults" in arg for arg in config.args)
+    if not asked:
+        left = [item for item in items if item.get_closest_marker("faults")]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("faults")]

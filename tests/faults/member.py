@@ -1,0 +1,184 @@
+"""A worker that may be attacked, and the jobs that tell the record what they do.
+
+Started by the nursery, in a process of its own: `work(options)` returns when the worker stops.
+"""
+
+import ctypes
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import anyio
+import psycopg
+
+from chancy import INJECTED, Chancy, QueuedJob, Worker, job
+from tests.faults.record import say
+
+#: Who holds the jobs of this process: it itself, if it is a worker, or the worker that made it.
+_holder: list[int] = []
+#: The application of the worker that runs in this process.
+_chancy: list[Chancy] = []
+
+
+def _told(me: QueuedJob) -> dict[str, Any]:
+    holder = _holder[0] if _holder else os.getppid()
+    return {"job": me.id, "lease": me.lease_id, "claims": me.claims, "holder": holder}
+
+
+@contextmanager
+def recorded(to: str, label: str, me: QueuedJob) -> Iterator[None]:
+    """Say when a job begins, and how it ends."""
+    say(to, "begin", label=label, **_told(me))
+    how = "cancelled"
+    try:
+        yield
+        how = "ok"
+    except Exception:
+        how = "error"
+        raise
+    finally:
+        say(to, "end", label=label, how=how, **_told(me))
+
+
+@job(name="faults.work", queue="q")
+async def work(to: str, label: str, seconds: float = 0.0, *, me: QueuedJob = INJECTED) -> None:
+    """Take so long."""
+    with recorded(to, label, me):
+        await anyio.sleep(seconds)
+
+
+@job(name="faults.toil", queue="q")
+def toil(to: str, label: str, seconds: float = 0.0, *, me: QueuedJob = INJECTED) -> None:
+    """Take so long, for the executors of functions that block."""
+    with recorded(to, label, me):
+        time.sleep(seconds)
+
+
+@job(name="faults.fail", queue="q")
+async def fail(to: str, label: str, *, me: QueuedJob = INJECTED) -> None:
+    """Fail at the first attempt."""
+    with recorded(to, label, me):
+        if me.attempts == 0:
+            raise RuntimeError("the first attempt fails")
+
+
+@job(name="faults.effect", queue="q")
+def effect(to: str, label: str, *, me: QueuedJob = INJECTED) -> None:
+    """Write that it was done, and complete, in one transaction."""
+    chancy = _chancy[0]
+    say(to, "begin", label=label, **_told(me))
+    with psycopg.connect(chancy.conninfo) as conn:
+        conn.execute("INSERT INTO effects VALUES (%s)", [me.id])
+        chancy.complete_ex(conn, me)
+        # What comes of it is the database's word from here on.
+        say(to, "end", label=label, how="ok", **_told(me))
+
+
+@job(name="faults.block", queue="q")
+async def block(to: str, label: str, seconds: float, *, me: QueuedJob = INJECTED) -> None:
+    """Keep the event loop from turning for so long."""
+    with recorded(to, label, me):
+        time.sleep(seconds)
+
+
+@job(name="faults.swallow", queue="q")
+async def swallow(to: str, label: str, seconds: float, *, me: QueuedJob = INJECTED) -> None:
+    """Take so long, and ignore that it is cancelled."""
+    with recorded(to, label, me):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            with suppress(BaseException):  # this is what it is for
+                await anyio.sleep(0.05)
+
+
+def _die(how: str) -> None:
+    """End this process, in one of the ways that no `finally` hears of; or raise what is bad."""
+    if how == "exit":
+        os._exit(3)
+    elif how == "segv":
+        ctypes.string_at(0)
+    elif how == "kill":
+        os.kill(os.getpid(), 9)
+    elif how == "memory":
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
+        held = [bytearray(2**26) for _ in range(10_000)]
+        raise AssertionError(len(held))
+    elif how == "recursion":
+        _dig()
+    elif how == "nul":
+        raise RuntimeError("before \x00 after \ud800")
+    elif how == "unpicklable":
+        raise _Unspeakable(open(os.devnull))  # noqa: SIM115, PTH123
+
+
+def _dig() -> None:
+    """Recurse without a bound, as far as the stack goes."""
+    sys.setrecursionlimit(10**9)
+    _dig()
+
+
+class _Unspeakable(Exception):
+    """An error that cannot be pickled, and whose text cannot be made."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("cannot be pickled")
+
+    def __str__(self) -> str:
+        raise RuntimeError("cannot be said")
+
+
+@job(name="faults.poison", queue="q")
+def poison(to: str, label: str, how: str, *, me: QueuedJob = INJECTED) -> None:
+    """Harm the process that runs it."""
+    say(to, "begin", label=label, **_told(me))
+    say(to, "end", label=label, how="harm", **_told(me))
+    _die(how)
+
+
+@job(name="faults.venom", queue="q")
+async def venom(to: str, label: str, how: str, *, me: QueuedJob = INJECTED) -> None:
+    """Harm the worker's own process."""
+    say(to, "begin", label=label, **_told(me))
+    say(to, "end", label=label, how="harm", **_told(me))
+    say(to, "killed", target=os.getpid(), by="a poison job")
+    _die(how)
+
+
+def be(options: dict[str, Any]) -> int:
+    """Be the worker that these options describe, until it is told to stop; the exit status."""
+    from tests.faults import beating
+
+    _holder[:] = [os.getpid()]
+    beating.to[:] = [options["record"]]
+    from chancy_core import heartbeat
+
+    if lease := options.get("lease"):
+        heartbeat.LEASE, heartbeat.INTERVAL = lease, lease / 4
+    anyio.run(_work, options, backend=options["backend"])
+    return 0
+
+
+async def _work(options: dict[str, Any]) -> None:
+    known = options.get("chancy", {})
+    async with Chancy(options["dsn"], **known) as chancy:
+        _chancy[:] = [chancy]
+        worker = Worker(chancy, name=options["name"], grace_period=options.get("grace", 5.0))
+        say(options["record"], "worker", name=worker.name)
+        for name in options.get("attacked_by", ()):  # what harms the worker from within
+            _named(name)(worker, options)
+        await worker.start()
+    say(options["record"], "worker_left", name=worker.name)
+
+
+def _named(name: str) -> Any:
+    """What is called `module` or `module:name`."""
+    from importlib import import_module
+
+    module, _, attribute = name.partition(":")
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found

@@ -1,0 +1,36 @@
+"""Workers that are killed at random, by hundreds: nothing is lost, and each attempt ends once."""
+
+import pytest
+
+from tests.faults.scenario import scenario
+from tests.faults.sizes import figure, size
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
+
+WORKERS = 4
+
+
+def test_kill_9_at_random(dsn, tmp_path):
+    """A1: while jobs run and more come, workers are killed and replaced."""
+    kills, jobs = size(50, 1_000), size(20_000, 200_000)
+    with scenario(
+        "kill -9", dsn, tmp_path, lease=2.0, chancy={"crash_limit": 1_000},
+        known={"crash_limit": 1_000},
+    ) as run:  # fmt: skip
+        run.armada.start(WORKERS)
+        pushed = killed = 0
+        while killed < kills or pushed < jobs:
+            if pushed < jobs:
+                pushed += len(
+                    run.push(run.jobs("work", jobs // kills, options={"max_attempts": 3}))
+                )
+            if killed < kills:
+                run.armada.kill(run.armada.pick())
+                killed += 1
+            run.armada.replace(WORKERS)
+        run.drained(120)
+        found = run.judged()
+        crashes = sum(move.crashes for move in found.moved if move.op == "finished")
+        figure("kill -9: kills, jobs whose worker died", [killed, crashes])
+        assert {move.new for move in found.moved if move.op == "finished"} == {"succeeded"}
+        assert crashes > 0
