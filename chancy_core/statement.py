@@ -91,7 +91,7 @@ class Statement(Generic[T]):
     """One SQL statement, ready to be run on any connection; *read* makes its rows an answer."""
 
     text: bytes
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] = field(repr=False)
     read: Callable[[Sequence[Row]], T]
 
     @classmethod

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from chancy_core import codec, tags
 from chancy_core.errors import InvalidQueue
@@ -26,7 +26,7 @@ class Claimed:
 
     job: QueuedJob
     #: Its arguments as they are stored, a JSON object.
-    arguments: str
+    arguments: str = field(repr=False)
     #: Its place in the order of its queue, among those of the same priority.
     seq: int
     #: Why the row could not be read; such a job fails without being begun.
