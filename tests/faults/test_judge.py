@@ -69,6 +69,11 @@ BROKEN = {
         (AGAIN, evolve(ENDED, n=6)),
     ),
     "I5 without an end": (without(GOOD, DONE), "I5", (TAKEN, ENDED)),
+    "I5 before its end": (
+        evolve(GOOD, said=(PUSHING, ACKED, BEGUN, evolve(DONE, at=0.8))),
+        "I5",
+        (TAKEN, evolve(DONE, at=0.8), ENDED),
+    ),
     "I6 back unasked": (with_(GOOD, evolve(CAME, n=5)), "I6", (ENDED, evolve(CAME, n=5))),
     "I6 taken out": (
         with_(GOOD, Moved(5, 1.0, JOB, "forgotten", "succeeded")),
