@@ -54,6 +54,15 @@ def toil(to: str, label: str, seconds: float = 0.0, *, me: QueuedJob = INJECTED)
         time.sleep(seconds)
 
 
+@job(name="faults.linger", queue="q")
+async def linger(
+    to: str, label: str, seconds: float, again: float = 0.0, *, me: QueuedJob = INJECTED
+) -> None:
+    """Take so long when it is first begun, and another time when it is begun again."""
+    with recorded(to, label, me):
+        await anyio.sleep(seconds if me.claims == 1 else again)
+
+
 @job(name="faults.fail", queue="q")
 async def fail(to: str, label: str, *, me: QueuedJob = INJECTED) -> None:
     """Fail at the first attempt."""

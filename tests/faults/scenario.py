@@ -57,11 +57,14 @@ class Scenario:
             self.record.say("acked", job=reference.id, label=label)
         return references
 
+    def rows(self, question: str, **asked: Any) -> list[tuple[Any, ...]]:
+        """What the database answers."""
+        with psycopg.connect(self.direct, autocommit=True) as conn:
+            return conn.execute(question, asked).fetchall()
+
     def left(self) -> int:
         """How many jobs have not ended."""
-        with psycopg.connect(self.direct, autocommit=True) as conn:
-            (number,) = conn.execute("SELECT count(*) FROM chancy_jobs").fetchone() or (0,)
-        return int(number)
+        return int(self.rows("SELECT count(*) FROM chancy_jobs")[0][0])
 
     def drained(self, within: float) -> float:
         """Return once all have ended; fail if they have not within so many seconds."""
