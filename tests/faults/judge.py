@@ -66,8 +66,11 @@ def nothing_unpushed_runs(history: History) -> Iterator[Violation]:
 
 
 def one_live_holder(history: History) -> Iterator[Violation]:
-    """I3: while a job runs it begins nowhere else, unless its first holder came to harm."""
-    harm = history.of_kind(*HARM)
+    """I3: while a job runs it begins nowhere else, unless its first holder came to harm.
+
+    A function that blocks is deaf: it is left behind when its worker is told to stop.
+    """
+    harm = history.of_kind(*HARM, "terminated")
     back = {move.old_lease: move for move in history.moved if move.old_lease is not None}
     for events in history.said_by_job().values():
         running: dict[object, Said] = {}
@@ -81,6 +84,7 @@ def one_live_holder(history: History) -> Iterator[Violation]:
                         for h in harm
                         if h.what["target"] == first.what.get("holder", first.pid)
                         and h.at <= event.at
+                        and (h.kind in HARM or first.what.get("deaf"))
                     ]
                     taken = back.get(first.lease)
                     if not harmed or taken is None or taken.at > event.at:
