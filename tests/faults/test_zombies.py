@@ -13,7 +13,7 @@ from tests.faults.sizes import figure, size
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
-WORKERS, LEASE = 6, 1.6
+WORKERS, AT_ONCE, LEASE = 8, 5, 1.6
 #: Longer than anybody is frozen, and less.
 LONG, SHORT = 5.0, 0.6
 
@@ -27,8 +27,8 @@ def test_zombies(dsn, tmp_path):
     ) as run:  # fmt: skip
         members = run.armada.start(WORKERS)
         until(lambda: len(_alive(run)) == WORKERS, 30, "all work")
-        for n in range(-(-zombies // (WORKERS // 2))):
-            victims = run.armada.random.sample(members, WORKERS // 2)
+        for n in range(zombies // AT_ONCE):
+            victims = run.armada.random.sample(members, AT_ONCE)
             (_wake_after_others, _wake_beside_others)[n % 2](run, victims)
         run.drained(60)
         refused = run.armada.logged("outcome discarded, its lease was lost")
