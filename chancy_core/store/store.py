@@ -19,8 +19,14 @@ from chancy_core.store.settling import Along, Settling
 
 T = TypeVar("T")
 
-#: What passes by itself: a lost connection, a restart, a full disk. Anything else is a defect.
-TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, DatabaseError)
+#: What passes by itself: a lost connection, a restart, a full disk, a server that is a read-only
+#: standby by now (25006, which psycopg counts among the internal errors). Else it is a defect.
+TRANSIENT = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,
+    DatabaseError,
+)
 
 
 def backoff(tries: int, most: float = 10.0) -> float:

@@ -29,7 +29,7 @@ def until(true: Callable[[], Any], within: float, what: str) -> float:
 
 
 class Nursery:
-    """The process that workers are forked from, whose clock is *ahead* by so many seconds."""
+    """The process that workers are forked from. *ahead*: how wrong its clock is."""
 
     def __init__(self, *, ahead: float = 0.0, environment: dict[str, str] | None = None) -> None:
         told = {"CHANCY_FAULTS_AHEAD": str(ahead)} if ahead else {}
@@ -133,6 +133,11 @@ class Armada:
                 found.append(member)
         self.ended += found
         return found
+
+    def lives(self, member: Member) -> bool:
+        """Whether it has not ended."""
+        self.look()
+        return member.pid in self.members
 
     def replace(self, number: int, **options: Any) -> list[Member]:
         """Be a supervisor: look, and start as many as are missing to *number*."""

@@ -12,12 +12,15 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import anyio
+import psycopg
 
 from chancy import INJECTED, Chancy, QueuedJob, Worker, job
 from tests.faults.record import say
 
 #: Who holds the jobs of this process: it itself, if it is a worker, or the worker that made it.
 _holder: list[int] = []
+#: The application of the worker that runs in this process.
+_chancy: list[Chancy] = []
 
 
 def _told(me: QueuedJob) -> dict[str, Any]:
@@ -69,6 +72,18 @@ async def fail(to: str, label: str, *, me: QueuedJob = INJECTED) -> None:
     with recorded(to, label, me):
         if me.attempts == 0:
             raise RuntimeError("the first attempt fails")
+
+
+@job(name="faults.effect", queue="q")
+def effect(to: str, label: str, *, me: QueuedJob = INJECTED) -> None:
+    """Write that it was done, and complete, in one transaction."""
+    chancy = _chancy[0]
+    say(to, "begin", label=label, **_told(me))
+    with psycopg.connect(chancy.conninfo) as conn:
+        conn.execute("INSERT INTO effects VALUES (%s)", [me.id])
+        chancy.complete_ex(conn, me)
+        # What comes of it is the database's word from here on.
+        say(to, "end", label=label, how="ok", **_told(me))
 
 
 @job(name="faults.block", queue="q")
@@ -145,7 +160,10 @@ async def venom(to: str, label: str, how: str, *, me: QueuedJob = INJECTED) -> N
 
 def be(options: dict[str, Any]) -> int:
     """Be the worker that these options describe, until it is told to stop; the exit status."""
+    from tests.faults import beating
+
     _holder[:] = [os.getpid()]
+    beating.to[:] = [options["record"]]
     from chancy_core import heartbeat
 
     if lease := options.get("lease"):
@@ -157,12 +175,19 @@ def be(options: dict[str, Any]) -> int:
 async def _work(options: dict[str, Any]) -> None:
     known = options.get("chancy", {})
     async with Chancy(options["dsn"], **known) as chancy:
+        _chancy[:] = [chancy]
         worker = Worker(chancy, name=options["name"], grace_period=options.get("grace", 5.0))
         say(options["record"], "worker", name=worker.name)
         for name in options.get("attacked_by", ()):  # what harms the worker from within
-            from importlib import import_module
-
-            module, _, function = name.partition(":")
-            getattr(import_module(module), function)(worker, options)
+            _named(name)(worker, options)
         await worker.start()
     say(options["record"], "worker_left", name=worker.name)
+
+
+def _named(name: str) -> Any:
+    """What is called `module` or `module:name`."""
+    from importlib import import_module
+
+    module, _, attribute = name.partition(":")
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found
