@@ -20,6 +20,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from chancy_core import hint
+from chancy_core.errors import ChancyError
 from chancy_core.hint import Hint
 from chancy_core.job import State
 from chancy_core.outcome import Rescued
@@ -82,6 +83,11 @@ class Heartbeat:
     def sure_until(self) -> float:
         """Until when, by the monotonic clock, nobody may declare this worker dead."""
         return self._last + LEASE
+
+    def check(self) -> None:
+        """Raise `ChancyError` if the thread has ended, which catches all errors but not its end."""
+        if not self._thread.is_alive():
+            raise ChancyError(f"worker {self.name}: its heartbeat has died, so its lease runs out")
 
     def rescued(self) -> list[Rescued]:
         """Return the jobs that were taken back from the dead since the last call."""

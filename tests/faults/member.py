@@ -29,9 +29,9 @@ def _told(me: QueuedJob) -> dict[str, Any]:
 
 
 @contextmanager
-def recorded(to: str, label: str, me: QueuedJob) -> Iterator[None]:
+def recorded(to: str, label: str, me: QueuedJob, **what: Any) -> Iterator[None]:
     """Say when a job begins, and how it ends."""
-    say(to, "begin", label=label, **_told(me))
+    say(to, "begin", label=label, **_told(me), **what)
     how = "cancelled"
     try:
         yield
@@ -40,7 +40,7 @@ def recorded(to: str, label: str, me: QueuedJob) -> Iterator[None]:
         how = "error"
         raise
     finally:
-        say(to, "end", label=label, how=how, **_told(me))
+        say(to, "end", label=label, how=how, **_told(me), **what)
 
 
 @job(name="faults.work", queue="q")
@@ -53,8 +53,17 @@ async def work(to: str, label: str, seconds: float = 0.0, *, me: QueuedJob = INJ
 @job(name="faults.toil", queue="q")
 def toil(to: str, label: str, seconds: float = 0.0, *, me: QueuedJob = INJECTED) -> None:
     """Take so long, for the executors of functions that block."""
-    with recorded(to, label, me):
+    with recorded(to, label, me, deaf=True):
         time.sleep(seconds)
+
+
+@job(name="faults.linger", queue="q")
+async def linger(
+    to: str, label: str, seconds: float, again: float = 0.0, *, me: QueuedJob = INJECTED
+) -> None:
+    """Take so long when it is first begun, and another time when it is begun again."""
+    with recorded(to, label, me):
+        await anyio.sleep(seconds if me.claims == 1 else again)
 
 
 @job(name="faults.fail", queue="q")
