@@ -1,17 +1,19 @@
-"""Each promise of the page about security names a test that is there."""
+"""Each promise of the pages about security and reliability names a test that is there."""
 
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.test_migrating import missing
 
-PAGE = Path(__file__).parent.parent.parent / "docs/security.md"
+DOCS = Path(__file__).parent.parent.parent / "docs"
 
 
-def test_each_promise_has_its_test():
-    rows = re.findall(
-        r"^\| (?!what is promised|---)(.+) \| (.+) \|$", PAGE.read_text("utf-8"), re.MULTILINE
-    )
+@pytest.mark.parametrize("page", ["security", "reliability"])
+def test_each_promise_has_its_test(page):
+    text = (DOCS / f"{page}.md").read_text("utf-8")
+    rows = re.findall(r"^\| (?!what is promised|---)(.+) \| (.+) \|$", text, re.MULTILINE)
     assert len(rows) >= 15
     for promise, tests in rows:
         named = re.findall("`([^`]+)`", tests)
