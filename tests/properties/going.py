@@ -1,6 +1,6 @@
 """What jobs go through: pushed, stored, claimed, sent to a child, settled, and read again."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 from uuid import UUID
@@ -10,6 +10,7 @@ from attrs import evolve
 
 from chancy import INJECTED, Job, QueuedJob, job
 from chancy_core import perform
+from chancy_core.errors import InvalidValue
 from chancy_core.executor import Call, Capability
 from chancy_core.identity import new_id
 from chancy_core.outcome import Outcome, Settlement, Verdict
@@ -21,6 +22,8 @@ from tests.postgres.stores import NAMES
 
 T = TypeVar("T")
 _ALL = ~Capability(0)
+#: An id for what is only encoded.
+ENCODED = UUID(int=0)
 
 
 @job(name="going.tell")
@@ -86,3 +89,17 @@ def identifiers(conn: psycopg.Connection, names: Names) -> list[str] | None:
     """Return the parts of a table's name, as the database reads them."""
     row = conn.execute("SELECT parse_ident(%s)", [names.render("{jobs}")]).fetchone()
     return row and row[0]
+
+
+def check_message(exc: InvalidValue) -> None:
+    """Whoever reads it has a screen, and no scroll."""
+    assert 0 < len(str(exc)) < 2000
+
+
+def refused(make: Callable[[], Any]) -> Any:
+    """Return what is made, or None if it is refused by an error of ours."""
+    try:
+        return make()
+    except InvalidValue as exc:
+        check_message(exc)
+        return None
