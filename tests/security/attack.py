@@ -78,6 +78,7 @@ async def attack(chancy: Chancy, count: int, first: int) -> dict[str, object]:
     for begin in range(0, count, 1000):
         references = await chancy.push_many(asked[begin : begin + 1000])
         jobs += await chancy.wait_for_jobs(references, states=["scheduled"])
+        await chancy.purge_jobs(references)  # they would be offered around for an hour
     kinds = {(job.state.value, job.attempts, job.errors[0].kind) for job in jobs}
     refused = 0
     for name in hostile:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.sizes import size
+from tests.faults.sizes import figure, size
 from tests.security.hostile_names import LISTED, REGISTERED, names
 
 ROOT = Path(__file__).parent.parent.parent
@@ -130,6 +130,7 @@ def test_no_hostile_name_and_no_pickle_runs_anything(
     assert told["refused"] == 5 * count
     assert (told["pickles"], told["same"], told["live"]) == (3 * 24, True, [])
     assert told["kept"] == [["failed", "target.Odd"]]
+    figure(f"hostile names of functions, {backend}", count)
     # The hook sees what it is for, in the worker and in its child.
     assert len(told["pids"]) == 2
     for pid in told["pids"]:
