@@ -126,7 +126,7 @@ def test_no_hostile_name_and_no_pickle_runs_anything(
     assert not (tmp_path / "ran").exists()
     assert not (tmp_path / "unpickled").exists()
     assert told["names"] == count
-    assert told["kinds"] == [["scheduled", 0, "unknown-function"]]
+    assert told["kinds"] == [[False, 0, "unknown-function"]]
     assert told["refused"] == 5 * count
     assert (told["pickles"], told["same"], told["live"]) == (3 * 24, True, [])
     assert told["kept"] == [["failed", "target.Odd"]]
