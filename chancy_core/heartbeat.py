@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
@@ -23,6 +23,7 @@ from chancy_core import hint
 from chancy_core.hint import Hint
 from chancy_core.job import State
 from chancy_core.outcome import Rescued
+from chancy_core.postgres.threaded import Conn
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
 
@@ -36,14 +37,11 @@ INTERVAL = 2.5
 CRASH_LIMIT = 3
 #: How many jobs of the dead are taken back in one transaction.
 AT_ONCE = 500
-#: What the connection is given, so that a dead link is noticed well before the lease runs out.
-_LINK = {
-    "connect_timeout": "5",
-    "tcp_user_timeout": "4000",
-    "keepalives_idle": "2",
-    "keepalives_interval": "1",
-    "keepalives_count": "2",
-}
+#: What part of the lease a renewal may take, and a rescue. A link that is dead is left, and another
+#: renewal is sent on a new one, before the lease runs out.
+PATIENCE = 0.3
+RESCUING = 0.6
+_LINK = {"connect_timeout": "3", "tcp_user_timeout": "3000"}
 
 
 class Heartbeat:
@@ -71,7 +69,7 @@ class Heartbeat:
         self._crash_limit = crash_limit
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="chancy-heartbeat", daemon=True)
-        self._conn: psycopg.Connection[Any] | None = None
+        self._conn: Conn | None = None
         self._gapless_since: float | None = None
         self._last = 0.0
         self._rescued: SimpleQueue[Rescued] = SimpleQueue()
@@ -167,6 +165,7 @@ class Heartbeat:
         (`statement_timeout`), half as many are tried.
         """
         assert self._conn is not None
+        self._conn.call_timeout = LEASE * RESCUING
         try:
             with self._conn.transaction():
                 dead = self._run(statements.bury(self._names))
@@ -175,6 +174,7 @@ class Heartbeat:
             if self._at_once == 1:
                 raise
             log.warning("cannot take back %d jobs of the dead at once: %s", self._at_once, exc)
+            self._conn.call_timeout = LEASE * PATIENCE
             self._at_once //= 2
             return self._at_once
         if dead:
@@ -190,13 +190,15 @@ class Heartbeat:
             log.info("took back %d jobs of the dead; now %s", len(taken), dict(states))
         if hints:
             self._run(statements.notify(self._names, hints))
+        self._conn.call_timeout = LEASE * PATIENCE
         return len(taken)
 
     def _run(self, statement: Statement[T]) -> T:
         if self._conn is None:
-            self._conn = psycopg.connect(
+            self._conn = Conn.connect(
                 make_conninfo(self._conninfo, **_LINK), autocommit=True, prepare_threshold=None
             )
+            self._conn.call_timeout = LEASE * PATIENCE
         cursor = self._conn.execute(statement.text, statement.params, binary=True)
         return statement.read(cursor.fetchall() if cursor.description else ())
 

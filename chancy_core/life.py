@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
+from attrs import evolve
 
 from chancy_core import hint
 from chancy_core.claim import Claimer
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chancy.worker")
 
+#: Seconds that each call of a worker to the database may take; then its link is taken for dead.
+PATIENCE = 6.0
 #: Seconds that the last outcomes may take to be written when a worker stops.
 FLUSH = 10.0
 #: Seconds that observers may take to hear of them.
@@ -73,9 +76,10 @@ class _Life:
         self._worker = worker
         self._plugins = WorkerPlugins(worker.chancy.plugins, worker)
         self._services: list[str] = []
-        self._settler = Settler(worker.chancy.store, self._plugins)
+        self._store = evolve(worker.chancy.store, call_timeout=PATIENCE)
+        self._settler = Settler(self._store, self._plugins)
         self._claimer = Claimer(
-            worker.chancy.store,
+            self._store,
             self._settler,
             heartbeat,
             tags=worker.tags,
@@ -144,10 +148,10 @@ class _Life:
         worker, claimer, settler = self._worker, self._claimer, self._settler
         chancy = worker.chancy
         with suppress(InvalidQueue):  # it is there, but full of nonsense: the lanes tell of it
-            await chancy.store.run(
+            await self._store.run(
                 statements.declare(chancy.names, Queue("default"), upsert=False)  # if it is missing
             )
-        waker = Waker(chancy.store, claimer, settler, worker.events, self._plugins.observers)
+        waker = Waker(self._store, claimer, settler, worker.events, self._plugins.observers)
         settler.written = partial(self._written, waker)
         settler.ended = lambda job: chancy.hint(Hint(hint.FINISHED, str(job)))
         async with anyio.create_task_group() as lanes:

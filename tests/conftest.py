@@ -5,6 +5,7 @@ The fixtures are those of the testing kit, by shorter names.
 
 import pytest
 
+from tests.pooled import chancy_dsn, pooler  # noqa: F401 - fixtures
 from tests.site import site  # noqa: F401 - a fixture
 
 
@@ -24,7 +25,7 @@ def empty_dsn(chancy_empty_dsn: str) -> str:
 
 
 @pytest.fixture
-def dsn(chancy_dsn: str) -> str:
+def dsn(chancy_dsn: str) -> str:  # noqa: F811 - that fixture
     return chancy_dsn
 
 

@@ -14,7 +14,7 @@ from chancy_core.errors import InvalidValue
 from chancy_core.postgres import preparing
 from chancy_core.postgres.connection import Connection
 from chancy_core.postgres.dsn import conninfo as make_conninfo
-from chancy_core.postgres.failures import PoolClosed, PoolExhausted
+from chancy_core.postgres.failures import CallTimeout, PoolClosed, PoolExhausted
 from chancy_core.postgres.keeping import Backoff, Entry, Keeping, Waiter, is_fatal
 
 logger = logging.getLogger("chancy.postgres")
@@ -159,6 +159,8 @@ class Pool(Keeping):
         """Give a connection back, with the error that its block was left on."""
         conn = entry.connection
         spoiled = error is not None and is_fatal(error)
+        if isinstance(error, CallTimeout):
+            self.distrust()
         if spoiled or conn.closed or conn.in_pipeline:
             self.discard(entry)
         elif conn.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE or (

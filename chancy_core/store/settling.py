@@ -96,7 +96,7 @@ class Settling:
         statement = make(self.store.names, settled)
         if self.along is None:
             return await self.store.run(statement)
-        async with self.store.pool.connection() as conn, conn.transaction():
+        async with self.store.connection() as conn, conn.transaction():
             counted = await run_on(conn, statement)
             accepted = [s for s in settled if s.job.id in counted]
             if accepted:
