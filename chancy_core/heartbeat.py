@@ -11,9 +11,9 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
@@ -60,6 +60,7 @@ class Heartbeat:
         name: str,
         tags: Iterable[str],
         crash_limit: int = CRASH_LIMIT,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.incarnation = uuid4()
         self.name = name
@@ -67,6 +68,8 @@ class Heartbeat:
         self._names = names
         self._tags = frozenset(tags)
         self._crash_limit = crash_limit
+        #: What else its row says, for others to compare.
+        self._facts = facts or {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="chancy-heartbeat", daemon=True)
         self._conn: Conn | None = None
@@ -106,6 +109,7 @@ class Heartbeat:
 
     def _announce(self, incarnation: UUID) -> None:
         began = time.monotonic()
+        self._connect()
         self._run(
             statements.announce(
                 self._names,
@@ -115,6 +119,8 @@ class Heartbeat:
                 pid=os.getpid(),
                 tags=self._tags,
                 lease=LEASE,
+                clock=time.time(),
+                **self._facts,
             )
         )
         self._mark(began)
@@ -137,7 +143,8 @@ class Heartbeat:
     def _once(self) -> None:
         """Renew, and if our own renewals have been without a gap for a whole lease, rescue."""
         began = time.monotonic()
-        if not self._run(statements.renew(self._names, self.incarnation, LEASE)):
+        self._connect()  # first: the time it takes is no fault of our clock
+        if not self._run(statements.renew(self._names, self.incarnation, LEASE, time.time())):
             log.error("worker %s was declared dead: what it holds is lost to it", self.name)
             reborn = uuid4()
             self._announce(reborn)
@@ -193,13 +200,16 @@ class Heartbeat:
         self._conn.call_timeout = LEASE * PATIENCE
         return len(taken)
 
-    def _run(self, statement: Statement[T]) -> T:
+    def _connect(self) -> Conn:
         if self._conn is None:
             self._conn = Conn.connect(
                 make_conninfo(self._conninfo, **_LINK), autocommit=True, prepare_threshold=None
             )
             self._conn.call_timeout = LEASE * PATIENCE
-        cursor = self._conn.execute(statement.text, statement.params, binary=True)
+        return self._conn
+
+    def _run(self, statement: Statement[T]) -> T:
+        cursor = self._connect().execute(statement.text, statement.params, binary=True)
         return statement.read(cursor.fetchall() if cursor.description else ())
 
     def _close(self) -> None:

@@ -9,17 +9,17 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 from attrs import evolve
 
-from chancy_core import hint
+from chancy_core import discovery, hint
 from chancy_core.claim import Claimer
 from chancy_core.errors import InvalidQueue
-from chancy_core.heartbeat import Heartbeat
+from chancy_core.heartbeat import LEASE, Heartbeat
 from chancy_core.hint import Hint
 from chancy_core.hooks import Plugin
 from chancy_core.host import Service
@@ -37,6 +37,7 @@ from chancy_core.wake import Waker
 from chancy_core.watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from chancy_core.app import Chancy
     from chancy_core.worker import Worker
 
 log = logging.getLogger("chancy.worker")
@@ -63,10 +64,24 @@ async def live(worker: "Worker", *, task_status: TaskStatus[None]) -> None:
             name=worker.name,
             tags=worker.tags,
             crash_limit=chancy.crash_limit,
+            facts=_facts(chancy),
         )
         await to_thread.run_sync(heartbeat.start)
         log.info("worker %s works as %s", worker.name, heartbeat.incarnation)
         await _Life(worker, heartbeat).live(task_status)
+
+
+def _facts(chancy: "Chancy") -> dict[str, Any]:
+    """Return what other workers are compared with: our code, and what all must agree about."""
+    return {
+        "version": discovery.version(),
+        "schema_version": chancy.migrator().lines["core"].newest,
+        "settings": {
+            "crash_limit": chancy.crash_limit,
+            "lease": LEASE,
+            "notifications": chancy.notifications,
+        },
+    }
 
 
 class _Life:

@@ -1,6 +1,7 @@
 """Pushing and claiming: what is stored once, and given to one worker only, in which order."""
 
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -287,6 +288,21 @@ async def test_a_push_of_a_held_key_refers_to_its_holder(dsn: str) -> None:
         assert (first.new, second.new) == (True, False)
         assert first == second
         assert (await chancy.get_job(second)).func == "f"
+
+
+async def test_renewing_tells_how_far_the_clock_is_ahead_and_moves_no_index(dsn: str) -> None:
+    async with opened(dsn) as store:
+        worker = await announce(store)
+        (info,) = await store.run(statements.workers(NAMES))
+        assert (info.version, info.settings, info.clock_offset) == (None, None, None)
+        assert await store.run(statements.renew(NAMES, worker, 60, time.time() + 3600))
+        (info,) = await store.run(statements.workers(NAMES))
+        assert info.clock_offset == pytest.approx(3600, abs=5)
+    query = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s"
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        while (counted := conn.execute(query, ["chancy_workers"]).fetchone()) == (0, 0):
+            conn.execute("SELECT pg_stat_clear_snapshot()")
+        assert counted == (1, 1)
 
 
 async def test_a_lease_is_renewed_until_its_worker_is_declared_dead(dsn: str) -> None:
