@@ -9,13 +9,14 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import anyio
 import psycopg
 
-from chancy import INJECTED, Chancy, QueuedJob, Worker, job
+from chancy import INJECTED, Chancy, Job, QueuedJob, Worker, job
 from tests.faults.record import say
 
 #: Who holds the jobs of this process: it itself, if it is a worker, or the worker that made it.
@@ -193,8 +194,26 @@ def be(options: dict[str, Any]) -> int:
 
     if lease := options.get("lease"):
         heartbeat.LEASE, heartbeat.INTERVAL = lease, lease / 4
-    anyio.run(_work, options, backend=options["backend"])
+    anyio.run(_produce if "produces" in options else _work, options, backend=options["backend"])
     return 0
+
+
+async def _produce(options: dict[str, Any]) -> None:
+    """Push jobs for as long as it lasts, all of which want one of a few keys."""
+    to, keys = options["record"], options["produces"]
+    async with Chancy(options["dsn"]) as chancy:
+        for n in count():
+            label = f"{options['name']}-{n}"
+            wanted = Job(
+                "faults.linger",
+                kwargs={"to": to, "label": label, "seconds": 0.05},
+                queue="q",
+                unique_key=f"key-{n * 7 % keys}",
+            )
+            say(to, "pushing", label=label)
+            reference = await chancy.push(wanted)
+            say(to, "acked", job=reference.id, label=label)
+            await anyio.sleep(0.01)
 
 
 async def _work(options: dict[str, Any]) -> None:
