@@ -101,21 +101,25 @@ def test_poison_in_the_workers_own_process(dsn, tmp_path):
                 # An innocent is charged by two at most: by one beside which it began afresh, and
                 # by the other while it was a suspect.
                 bad = run.jobs(func, 2, how=how, queue=name)
-                harmless = [j for h in RAISING for j in run.jobs(func, 1, how=h, queue=name)]
+                harmless = [
+                    job for how in RAISING for job in run.jobs(func, 1, how=how, queue=name)
+                    # Threads share what memory there is: innocents too would find none.
+                    if (executor, how) != ("thread", "memory")
+                ]  # fmt: skip
                 culprits |= {job.kwargs["label"] for job in bad + harmless}
                 jobs = run.jobs(innocent[executor], 125, seconds=0.01, queue=name) + bad + harmless
                 run.armada.random.shuffle(jobs)
                 run.push(jobs)
             until(lambda: (_tend(run, crews), not run.left())[1], 120, "all end")
         found = run.judged()
+        errors = run.rows("SELECT queue, errors FROM chancy_history WHERE state = 'failed'")
     deaths = Counter(m.status for m in run.armada.ended)
     figure("poison in workers: how they ended", {str(k): n for k, n in deaths.items()})
-    innocents = _innocent(found, culprits)
     charged = Counter(
         m.crashes for m in found.moved if m.op == "finished" and m.label not in culprits
     )
     figure("poison in workers: innocents by how often they were charged", dict(charged))
-    assert innocents == {"succeeded": 1_000 * rounds}
+    assert _innocent(found, culprits) == {"succeeded": 1_000 * rounds}, errors
     lethal = sum(m.new == "quarantined" for m in found.moved if m.op == "finished")
     states = _states(found, culprits)
     assert set(states) == {"quarantined", "failed"}
