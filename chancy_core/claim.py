@@ -201,7 +201,7 @@ class Claimer:
         free = await lane.allowed()
         if not free:
             return claims
-        async with self._store.pool.connection() as conn, conn.transaction():
+        async with self._store.connection() as conn, conn.transaction():
             budget = await run_on(conn, statements.rate_lock(names, queue.name))
             if budget is None:  # the limit, or the queue, has just gone
                 self.lanes.look()

@@ -9,16 +9,17 @@ import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
+from attrs import evolve
 
-from chancy_core import hint
+from chancy_core import discovery, hint
 from chancy_core.claim import Claimer
 from chancy_core.errors import InvalidQueue
-from chancy_core.heartbeat import Heartbeat
+from chancy_core.heartbeat import LEASE, Heartbeat
 from chancy_core.hint import Hint
 from chancy_core.hooks import Plugin
 from chancy_core.host import Service
@@ -36,10 +37,13 @@ from chancy_core.wake import Waker
 from chancy_core.watchdog import Watchdog
 
 if TYPE_CHECKING:
+    from chancy_core.app import Chancy
     from chancy_core.worker import Worker
 
 log = logging.getLogger("chancy.worker")
 
+#: Seconds that each call of a worker to the database may take; then its link is taken for dead.
+PATIENCE = 6.0
 #: Seconds that the last outcomes may take to be written when a worker stops.
 FLUSH = 10.0
 #: Seconds that observers may take to hear of them.
@@ -62,10 +66,24 @@ async def live(worker: "Worker", *, task_status: TaskStatus[None]) -> None:
             name=worker.name,
             tags=worker.tags,
             crash_limit=chancy.crash_limit,
+            facts=_facts(chancy),
         )
         await to_thread.run_sync(heartbeat.start)
         log.info("worker %s works as %s", worker.name, heartbeat.incarnation)
         await _Life(worker, heartbeat).live(task_status)
+
+
+def _facts(chancy: "Chancy") -> dict[str, Any]:
+    """Return what other workers are compared with: our code, and what all must agree about."""
+    return {
+        "version": discovery.version(),
+        "schema_version": chancy.migrator().lines["core"].newest,
+        "settings": {
+            "crash_limit": chancy.crash_limit,
+            "lease": LEASE,
+            "notifications": chancy.notifications,
+        },
+    }
 
 
 class _Life:
@@ -76,9 +94,10 @@ class _Life:
         self._plugins = WorkerPlugins(worker.chancy.plugins, worker)
         self._services: list[str] = []
         self._dying = anyio.Event()
-        self._settler = Settler(worker.chancy.store, self._plugins)
+        self._store = evolve(worker.chancy.store, call_timeout=PATIENCE)
+        self._settler = Settler(self._store, self._plugins)
         self._claimer = Claimer(
-            worker.chancy.store,
+            self._store,
             self._settler,
             heartbeat,
             tags=worker.tags,
@@ -165,10 +184,10 @@ class _Life:
         worker, claimer, settler = self._worker, self._claimer, self._settler
         chancy = worker.chancy
         with suppress(InvalidQueue):  # it is there, but full of nonsense: the lanes tell of it
-            await chancy.store.run(
+            await self._store.run(
                 statements.declare(chancy.names, Queue("default"), upsert=False)  # if it is missing
             )
-        waker = Waker(chancy.store, claimer, settler, worker.events, self._plugins.observers)
+        waker = Waker(self._store, claimer, settler, worker.events, self._plugins.observers)
         settler.written = partial(self._written, waker)
         settler.ended = lambda job: chancy.hint(Hint(hint.FINISHED, str(job)))
         async with anyio.create_task_group() as lanes:

@@ -28,7 +28,7 @@ from chancy_core.migrate.lock import (
     autocommit,
     bookkeeping,
     is_lock_timeout,
-    jitter,
+    pause,
     unseen_bookkeeping,
 )
 from chancy_core.postgres import Connection
@@ -38,8 +38,14 @@ __all__ = ["Line", "LineStatus", "Migrator", "Step"]
 
 logger = logging.getLogger(__name__)
 
-LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
-TRIES = 5
+# Who waits for a table's lock has everybody wait who comes after it: not for long, but often.
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
+TRIES = 30
+#: What a migration makes belongs to whoever owns our bookkeeping, whichever member of it migrates.
+AS_OWNER = (
+    "SELECT set_config('role', pg_get_userbyid(relowner), true) FROM pg_class "
+    "WHERE oid = '{migrations}'::regclass AND pg_has_role(relowner, 'MEMBER')"
+)
 
 
 @attrs.frozen
@@ -220,7 +226,7 @@ class Migrator:
                     raise MigrationError(
                         f"{step} met a lock that others hold, {TRIES} times: {exc}"
                     ) from exc
-                await anyio.sleep(jitter(attempt))
+                await anyio.sleep(pause())
             else:
                 return
 
@@ -233,6 +239,7 @@ class Migrator:
                 await self._execute(conn, statement)
         async with conn.transaction():
             await conn.execute(LOCK_TIMEOUT)
+            await conn.execute(self.names.render(AS_OWNER).encode())
             # Until we commit, this row lock keeps out whoever believes that we are gone.
             await lock.renew(conn)
             if step.script.transaction:
@@ -249,7 +256,8 @@ class Migrator:
         body = self.names.render(step.script.text).strip()
         record = self._record(step)
         if step.script.transaction:
-            return f"-- {step}\nBEGIN;\n{LOCK_TIMEOUT};\n{body}\n{record}\nCOMMIT;"
+            owner = self.names.render(AS_OWNER)
+            return f"-- {step}\nBEGIN;\n{LOCK_TIMEOUT};\n{owner};\n{body}\n{record}\nCOMMIT;"
         return f"-- {step}\n{body}\n{record}"
 
     def _record(self, step: Step) -> str:

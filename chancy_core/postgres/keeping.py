@@ -141,6 +141,11 @@ class Keeping(abc.ABC):
         self.discard(entry)
         return False
 
+    def distrust(self) -> None:
+        """Let go of what is idle: a way that has swallowed one call may have swallowed them all."""
+        while self._idle:
+            self.discard(self._idle.pop())
+
     # -- lending and discarding --------------------------------------------------------------------
 
     def lend(self, entry: Entry) -> None:

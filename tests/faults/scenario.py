@@ -62,16 +62,17 @@ class Scenario:
         with psycopg.connect(self.direct, autocommit=True) as conn:
             return conn.execute(question, asked).fetchall()
 
-    def try_to_push(self, job: Job) -> None:
-        """Push one, on connections that may be cut: record whether it was acknowledged."""
+    def try_to_push(self, job: Job) -> bool:
+        """Push one to a server that may fail; record, and answer, whether it was acknowledged."""
         label = job.kwargs["label"]
         self.record.say("pushing", label=label)
         try:
             reference = self.chancy.sync_push(job)
         except psycopg.OperationalError as exc:
             self.record.say("in_doubt", label=label, why=str(exc))
-        else:
-            self.record.say("acked", job=reference.id, label=label)
+            return False
+        self.record.say("acked", job=reference.id, label=label)
+        return True
 
     def man(self, number: int, **options: Any) -> list[Member]:
         """Start so many workers; return when all are at work."""
