@@ -31,8 +31,10 @@ def until(true: Callable[[], Any], within: float, what: str) -> float:
 class Nursery:
     """The process that workers are forked from. *ahead*: how wrong its clock is."""
 
-    def __init__(self, *, ahead: float = 0.0, environment: dict[str, str] | None = None) -> None:
-        told = {"CHANCY_FAULTS_AHEAD": str(ahead)} if ahead else {}
+    def __init__(
+        self, *, ahead: float | None = None, environment: dict[str, str] | None = None
+    ) -> None:
+        told = {} if ahead is None else {"CHANCY_FAULTS_AHEAD": str(ahead)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.nursery"],
             cwd=ROOT,
