@@ -73,6 +73,19 @@ class Claimer:
         self._audit = anyio.Event()
         #: Held while a claim is under way: an audit must know all that was claimed.
         self._claiming = anyio.Lock()
+        self._trouble: str | None = None
+        self._asked: float | None = None
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the last claim was not confirmed, if there is still something to be claimed for."""
+        wanting = any(lane.hungry and lane.free > 0 for lane in self.lanes.current.values())
+        return self._trouble if wanting else None
+
+    @property
+    def waits(self) -> float:
+        """For how many seconds a claim has waited for its answer; 0 if none is under way."""
+        return 0.0 if self._asked is None else time.monotonic() - self._asked
 
     def wake(self) -> None:
         """Look for work in whatever lanes may have some."""
@@ -115,13 +128,17 @@ class Claimer:
                 continue
             try:
                 async with self._claiming:
+                    self._asked = time.monotonic()
                     await self._claim_for(hungry)
-                tries = 0
+                tries, self._trouble = 0, None
             except TRANSIENT as exc:
-                tries += 1
+                tries, self._trouble = tries + 1, str(exc)
                 self._audit.set()
                 log.warning("cannot claim: %s", exc)
+                self._asked = None
                 await anyio.sleep(backoff(tries))
+            finally:
+                self._asked = None
 
     def _poll_lanes(self) -> float:
         """Make lanes hungry whose polling interval is over; return the seconds until the next."""

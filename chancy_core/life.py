@@ -37,7 +37,6 @@ from chancy_core.wake import Waker
 from chancy_core.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from chancy_core.app import Chancy
     from chancy_core.worker import Worker
 
 log = logging.getLogger("chancy.worker")
@@ -64,15 +63,16 @@ async def live(worker: "Worker", *, task_status: TaskStatus[None]) -> None:
             name=worker.name,
             tags=worker.tags,
             crash_limit=chancy.crash_limit,
-            facts=_facts(chancy),
+            facts=_facts(worker),
         )
         await to_thread.run_sync(heartbeat.start)
         log.info("worker %s works as %s", worker.name, heartbeat.incarnation)
         await _Life(worker, heartbeat).live(task_status)
 
 
-def _facts(chancy: "Chancy") -> dict[str, Any]:
-    """Return what other workers are compared with: our code, and what all must agree about."""
+def _facts(worker: "Worker") -> dict[str, Any]:
+    """Return what others compare: the version of our code, and our settings."""
+    chancy = worker.chancy
     return {
         "version": discovery.version(),
         "schema_version": chancy.migrator().lines["core"].newest,
@@ -80,6 +80,7 @@ def _facts(chancy: "Chancy") -> dict[str, Any]:
             "crash_limit": chancy.crash_limit,
             "lease": LEASE,
             "notifications": chancy.notifications,
+            "queues": None if worker.only is None else sorted(worker.only),
         },
     }
 
