@@ -6,7 +6,6 @@ which holds whether hints arrive or not. A queue with a rate limit is asked behi
 """
 
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -15,8 +14,9 @@ from uuid import UUID
 import anyio
 import psycopg
 
-from chancy_core.assign import CALM, LOOK_AROUND, Lanes
+from chancy_core.assign import CALM, Lanes
 from chancy_core.events import Events
+from chancy_core.health.asked import Asked
 from chancy_core.heartbeat import Heartbeat
 from chancy_core.job import State
 from chancy_core.lane import Lane
@@ -73,19 +73,8 @@ class Claimer:
         self._audit = anyio.Event()
         #: Held while a claim is under way: an audit must know all that was claimed.
         self._claiming = anyio.Lock()
-        self._trouble: str | None = None
-        self._asked: float | None = None
-
-    @property
-    def trouble(self) -> str | None:
-        """Why the last claim was not confirmed, if there is still something to be claimed for."""
-        wanting = any(lane.hungry and lane.free > 0 for lane in self.lanes.current.values())
-        return self._trouble if wanting else None
-
-    @property
-    def waits(self) -> float:
-        """For how many seconds a claim has waited for its answer; 0 if none is under way."""
-        return 0.0 if self._asked is None else time.monotonic() - self._asked
+        #: How the last claim went.
+        self.asked = Asked()
 
     def wake(self) -> None:
         """Look for work in whatever lanes may have some."""
@@ -119,8 +108,8 @@ class Claimer:
         """Claim while there are free slots and queues that may have work, until *stopping*."""
         tries = 0
         while not stopping.is_set():
-            wait = self._poll_lanes()
-            hungry = [lane for lane in self.lanes.current.values() if lane.hungry and lane.free > 0]
+            wait = self.lanes.poll()
+            hungry = self.lanes.hungry()
             if not hungry or self._settler.full:
                 with anyio.move_on_after(0.05 if self._settler.full else wait):
                     await self._work.wait()
@@ -128,27 +117,14 @@ class Claimer:
                 continue
             try:
                 async with self._claiming:
-                    self._asked = time.monotonic()
-                    await self._claim_for(hungry)
-                tries, self._trouble = 0, None
+                    with self.asked:
+                        await self._claim_for(hungry)
+                tries = 0
             except TRANSIENT as exc:
-                tries, self._trouble = tries + 1, str(exc)
+                tries += 1
                 self._audit.set()
                 log.warning("cannot claim: %s", exc)
-                self._asked = None
                 await anyio.sleep(backoff(tries))
-            finally:
-                self._asked = None
-
-    def _poll_lanes(self) -> float:
-        """Make lanes hungry whose polling interval is over; return the seconds until the next."""
-        now = anyio.current_time()
-        lanes = self.lanes.current.values()
-        for lane in lanes:
-            if lane.next_poll <= now:
-                lane.hungry = True
-                lane.next_poll = now + lane.queue.polling_interval * random.uniform(0.8, 1.0)
-        return min((lane.next_poll - now for lane in lanes), default=LOOK_AROUND)
 
     async def _claim_for(self, hungry: Sequence[Lane]) -> None:
         self._check_lease()
@@ -254,6 +230,7 @@ class Claimer:
         """Follow the heartbeat, whose thread does not call us: a blocked loop would hold it up."""
         while True:
             await anyio.sleep(0.5)
+            self._heartbeat.check()
             self._check_lease()
             if time.monotonic() > self._heartbeat.sure_until - MARGIN:
                 for lane in self.lanes:

@@ -20,6 +20,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from chancy_core import hint
+from chancy_core.errors import ChancyError
 from chancy_core.hint import Hint
 from chancy_core.job import State
 from chancy_core.outcome import Rescued
@@ -76,8 +77,9 @@ class Heartbeat:
         self._gapless_since: float | None = None
         self._last = 0.0
         self._rescued: SimpleQueue[Rescued] = SimpleQueue()
-        #: Why the last renewal was not confirmed; None if it was.
+        #: What its last round has met; None if the renewal, and all else, was confirmed.
         self.trouble: str | None = None
+        self._at_once = AT_ONCE
 
     @property
     def sure_until(self) -> float:
@@ -94,13 +96,22 @@ class Heartbeat:
         """Whether its thread runs."""
         return self._thread.is_alive()
 
+    def check(self) -> None:
+        """Raise `ChancyError` if the thread has ended, which catches all errors but not its end."""
+        if not self._thread.is_alive():
+            raise ChancyError(f"worker {self.name}: its heartbeat has died, so its lease runs out")
+
     def rescued(self) -> list[Rescued]:
         """Return the jobs that were taken back from the dead since the last call."""
         return [self._rescued.get() for _ in range(self._rescued.qsize())]
 
     def start(self) -> None:
         """Announce the worker and begin to renew. Blocks; raises if the database is not there."""
-        self._announce(self.incarnation)
+        try:
+            self._announce(self.incarnation)
+        except BaseException:
+            self._close()
+            raise
         self._thread.start()
 
     def stop(self) -> None:
@@ -143,9 +154,7 @@ class Heartbeat:
             except psycopg.Error as exc:
                 log.warning("worker %s could not renew its lease: %s", self.name, exc)
                 self._interrupted(exc)
-            except (
-                Exception
-            ) as exc:  # a defect of ours must not end the thread, and with it the lease
+            except Exception as exc:  # a defect of ours must not end the thread, nor the lease
                 log.exception("worker %s could not renew its lease", self.name)
                 self._interrupted(exc)
             else:
@@ -169,7 +178,7 @@ class Heartbeat:
         self._mark(began)
         if self._gapless_since is not None and began - self._gapless_since >= LEASE:
             # As long as there is more, but not until the next renewal is late.
-            while self._rescue() == AT_ONCE and time.monotonic() < began + INTERVAL / 2:
+            while self._rescue() == self._at_once and time.monotonic() < began + INTERVAL / 2:
                 pass
 
     def _mark(self, now: float) -> None:
@@ -184,13 +193,23 @@ class Heartbeat:
     def _rescue(self) -> int:
         """Declare the expired dead and then, in the same transaction, take their jobs back.
 
-        Answers how many there were, `AT_ONCE` at most.
+        Answers how many there were, `_at_once` at most. If that takes longer than a statement may
+        (`statement_timeout`), half as many are tried.
         """
         assert self._conn is not None
         self._conn.call_timeout = LEASE * RESCUING
-        with self._conn.transaction():
-            dead = self._run(statements.bury(self._names))
-            taken = self._run(statements.rescue(self._names, self._crash_limit, AT_ONCE))
+        try:
+            with self._conn.transaction():
+                dead = self._run(statements.bury(self._names))
+                taken = self._run(statements.rescue(self._names, self._crash_limit, self._at_once))
+        except psycopg.errors.QueryCanceled as exc:
+            if self._at_once == 1:
+                raise
+            log.warning("cannot take back %d jobs of the dead at once: %s", self._at_once, exc)
+            self._conn.call_timeout = LEASE * PATIENCE
+            self._at_once //= 2
+            self._conn.call_timeout = LEASE * PATIENCE
+            return self._at_once
         if dead:
             log.warning("declared dead: workers %s", ", ".join(map(str, dead)))
         hints = set()

@@ -27,8 +27,8 @@ class Record:
     It is gone once the worker has stopped; one that was killed leaves it to grow old.
     """
 
-    def __init__(self, path: Path, look: Callable[[], Health]) -> None:
-        self._path = path
+    def __init__(self, path: str, look: Callable[[], Health]) -> None:
+        self._path = Path(path)
         self._look = look
         self._failed = False
         #: Of its own: who waits for a thread must not look dead because jobs use them all.

@@ -36,9 +36,10 @@ class Probes:
         self._open = 0
 
     @property
-    def port(self) -> int:
-        """The port on which it listens."""
-        return int(self._listener.extra(SocketAttribute.local_port))
+    def address(self) -> tuple[str, int]:
+        """The host and the port on which it listens."""
+        there = self._listener.extra(SocketAttribute.local_address)  # noqa: S610 - it is no Django
+        return str(there[0]), int(there[1])
 
     async def run(self) -> None:
         """Answer until cancelled; what fails is logged, and costs nobody but who asked."""

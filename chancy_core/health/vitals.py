@@ -1,8 +1,8 @@
 """What a worker consists of, and whether all of it works."""
 
 import time
-from collections.abc import Callable, Coroutine, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from chancy_core.health.health import Health
 
@@ -35,15 +35,8 @@ class Vitals:
         self._claimer = claimer
         self._settler = settler
         self._watchdog = watchdog
-        self._ended: list[str] = []
-
-    async def keep(self, name: str, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run a part of the worker, and know if it ends while the worker goes on."""
-        try:
-            await run()
-        finally:
-            if not self._worker.stopping.is_set():
-                self._ended.append(name)
+        #: What of it has ended, and should not have.
+        self.ended: list[str] = []
 
     def look(self) -> Health:
         """Return how the worker is."""
@@ -53,8 +46,8 @@ class Vitals:
     def _dead(self) -> Iterator[str]:
         if self._watchdog.late:
             yield f"its event loop has been blocked for {self._watchdog.late:.1f} s"
-        for name in self._ended:
-            yield f"its {name} has ended"
+        for name in self.ended:
+            yield f"its task {name!r} has ended"
         if not self._heartbeat.beats and not self._worker.stopping.is_set():
             yield "its heartbeat has ended"
 
@@ -63,12 +56,13 @@ class Vitals:
             yield "it is stopping"
         ago = time.monotonic() - self._heartbeat.renewed_at
         if self._heartbeat.trouble is not None:
-            yield f"its last renewal failed: {self._heartbeat.trouble}"
+            yield f"its heartbeat failed: {self._heartbeat.trouble}"
         elif ago > RENEWED:
             yield f"its lease was last renewed {ago:.0f} s ago"
-        if (trouble := self._claimer.trouble) is not None:
-            yield f"its last claim failed: {trouble}"
-        elif self._claimer.waits > CLAIMING:
-            yield f"its claim has waited for an answer for {self._claimer.waits:.0f} s"
+        asked = self._claimer.asked
+        if asked.trouble is not None and self._claimer.lanes.hungry():
+            yield f"its last claim failed: {asked.trouble}"
+        elif asked.waits > CLAIMING:
+            yield f"its claim has waited for an answer for {asked.waits:.0f} s"
         if self._settler.full:
             yield "too many of its outcomes wait to be written"

@@ -54,7 +54,7 @@ async def test_a_commit_in_two_phases_that_nobody_ends(
 
 
 async def test_hardly_a_connection_is_left(cluster: Cluster) -> None:
-    held = [psycopg.connect(cluster.dsn) for _ in range(16)]
+    held = [psycopg.connect(cluster.dsn) for _ in range(17)]
     try:
         finding = (await found(cluster))["server"]
     finally:
@@ -65,7 +65,7 @@ async def test_hardly_a_connection_is_left(cluster: Cluster) -> None:
 
 
 async def test_a_standby_that_is_taken_for_the_primary(cluster: Cluster) -> None:
-    with cluster.standby(None) as standby:
+    with cluster.standby(None, **SETTINGS) as standby:
         finding = (await found(standby))["server"]
         with psycopg.connect(cluster.dsn, autocommit=True) as conn:
             conn.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
