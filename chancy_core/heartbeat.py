@@ -11,15 +11,16 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from queue import SimpleQueue
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from chancy_core import hint
+from chancy_core.errors import ChancyError
 from chancy_core.hint import Hint
 from chancy_core.job import State
 from chancy_core.outcome import Rescued
@@ -60,6 +61,7 @@ class Heartbeat:
         name: str,
         tags: Iterable[str],
         crash_limit: int = CRASH_LIMIT,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.incarnation = uuid4()
         self.name = name
@@ -67,17 +69,25 @@ class Heartbeat:
         self._names = names
         self._tags = frozenset(tags)
         self._crash_limit = crash_limit
+        #: What else its row says, for others to compare.
+        self._facts = facts or {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="chancy-heartbeat", daemon=True)
         self._conn: Conn | None = None
         self._gapless_since: float | None = None
         self._last = 0.0
         self._rescued: SimpleQueue[Rescued] = SimpleQueue()
+        self._at_once = AT_ONCE
 
     @property
     def sure_until(self) -> float:
         """Until when, by the monotonic clock, nobody may declare this worker dead."""
         return self._last + LEASE
+
+    def check(self) -> None:
+        """Raise `ChancyError` if the thread has ended, which catches all errors but not its end."""
+        if not self._thread.is_alive():
+            raise ChancyError(f"worker {self.name}: its heartbeat has died, so its lease runs out")
 
     def rescued(self) -> list[Rescued]:
         """Return the jobs that were taken back from the dead since the last call."""
@@ -109,6 +119,7 @@ class Heartbeat:
 
     def _announce(self, incarnation: UUID) -> None:
         began = time.monotonic()
+        self._connect()
         self._run(
             statements.announce(
                 self._names,
@@ -118,6 +129,8 @@ class Heartbeat:
                 pid=os.getpid(),
                 tags=self._tags,
                 lease=LEASE,
+                clock=time.time(),
+                **self._facts,
             )
         )
         self._mark(began)
@@ -140,7 +153,8 @@ class Heartbeat:
     def _once(self) -> None:
         """Renew, and if our own renewals have been without a gap for a whole lease, rescue."""
         began = time.monotonic()
-        if not self._run(statements.renew(self._names, self.incarnation, LEASE)):
+        self._connect()  # first: the time it takes is no fault of our clock
+        if not self._run(statements.renew(self._names, self.incarnation, LEASE, time.time())):
             log.error("worker %s was declared dead: what it holds is lost to it", self.name)
             reborn = uuid4()
             self._announce(reborn)
@@ -149,7 +163,7 @@ class Heartbeat:
         self._mark(began)
         if self._gapless_since is not None and began - self._gapless_since >= LEASE:
             # As long as there is more, but not until the next renewal is late.
-            while self._rescue() == AT_ONCE and time.monotonic() < began + INTERVAL / 2:
+            while self._rescue() == self._at_once and time.monotonic() < began + INTERVAL / 2:
                 pass
 
     def _mark(self, now: float) -> None:
@@ -164,13 +178,23 @@ class Heartbeat:
     def _rescue(self) -> int:
         """Declare the expired dead and then, in the same transaction, take their jobs back.
 
-        Answers how many there were, `AT_ONCE` at most.
+        Answers how many there were, `_at_once` at most. If that takes longer than a statement may
+        (`statement_timeout`), half as many are tried.
         """
         assert self._conn is not None
         self._conn.call_timeout = LEASE * RESCUING
-        with self._conn.transaction():
-            dead = self._run(statements.bury(self._names))
-            taken = self._run(statements.rescue(self._names, self._crash_limit, AT_ONCE))
+        try:
+            with self._conn.transaction():
+                dead = self._run(statements.bury(self._names))
+                taken = self._run(statements.rescue(self._names, self._crash_limit, self._at_once))
+        except psycopg.errors.QueryCanceled as exc:
+            if self._at_once == 1:
+                raise
+            log.warning("cannot take back %d jobs of the dead at once: %s", self._at_once, exc)
+            self._conn.call_timeout = LEASE * PATIENCE
+            self._at_once //= 2
+            self._conn.call_timeout = LEASE * PATIENCE
+            return self._at_once
         if dead:
             log.warning("declared dead: workers %s", ", ".join(map(str, dead)))
         hints = set()
@@ -187,13 +211,16 @@ class Heartbeat:
         self._conn.call_timeout = LEASE * PATIENCE
         return len(taken)
 
-    def _run(self, statement: Statement[T]) -> T:
+    def _connect(self) -> Conn:
         if self._conn is None:
             self._conn = Conn.connect(
                 make_conninfo(self._conninfo, **_LINK), autocommit=True, prepare_threshold=None
             )
             self._conn.call_timeout = LEASE * PATIENCE
-        cursor = self._conn.execute(statement.text, statement.params, binary=True)
+        return self._conn
+
+    def _run(self, statement: Statement[T]) -> T:
+        cursor = self._connect().execute(statement.text, statement.params, binary=True)
         return statement.read(cursor.fetchall() if cursor.description else ())
 
     def _close(self) -> None:

@@ -196,6 +196,6 @@ def is_lock_timeout(exc: psycopg.Error) -> bool:
     return exc.sqlstate == _LOCK_NOT_AVAILABLE
 
 
-def jitter(attempt: int) -> float:
-    """How long to wait, in seconds, after failing for the *attempt*-th time."""
-    return random.uniform(0.1, 0.5) * attempt
+def pause() -> float:
+    """How long to leave a table to others, in seconds, before its lock is asked for again."""
+    return random.uniform(0.5, 1.5)

@@ -29,7 +29,7 @@ from chancy_core.migrate.lock import (
     autocommit,
     bookkeeping,
     is_lock_timeout,
-    jitter,
+    pause,
     unseen_bookkeeping,
 )
 from chancy_core.postgres import Connection
@@ -39,8 +39,9 @@ __all__ = ["Line", "LineStatus", "Migrator", "Step"]
 
 logger = logging.getLogger(__name__)
 
-LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
-TRIES = 5
+# Who waits for a table's lock has everybody wait who comes after it: not for long, but often.
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
+TRIES = 30
 
 
 @attrs.frozen
@@ -235,7 +236,7 @@ class Migrator:
                     raise MigrationError(
                         f"{step} met a lock that others hold, {TRIES} times: {exc}"
                     ) from exc
-                await anyio.sleep(jitter(attempt))
+                await anyio.sleep(pause())
             else:
                 return
 

@@ -11,6 +11,7 @@ import attrs
 import psycopg
 
 from chancy_core.errors import InvalidValue
+from chancy_core.postgres import preparing
 from chancy_core.postgres.connection import Connection
 from chancy_core.postgres.dsn import conninfo as make_conninfo
 from chancy_core.postgres.failures import CallTimeout, PoolClosed, PoolExhausted
@@ -52,7 +53,8 @@ class Pool(Keeping):
     that is broken, too old (`max_lifetime`, less up to a tenth) or was left with an error of the
     session (class 08, 57P01 to 57P03, 25006, 53300) is replaced. One that was idle for
     `check_after` answers a query before it is lent. `configure` is called with each new connection.
-    Whatever else is given goes to `Connection.connect`.
+    `prepared_statements` says whether statements that are repeated are prepared: by default, unless
+    a pooler stands between. Whatever else is given goes to `Connection.connect`.
 
         async with Pool("postgresql://db/app") as pool:
             async with pool.connection() as conn:
@@ -73,6 +75,7 @@ class Pool(Keeping):
         backoff: Backoff | None = None,
         configure: Configure | None = None,
         autocommit: bool = True,
+        prepared_statements: bool | None = None,
         **connect: Any,
     ) -> None:
         _check_sizes(min_size, max_size)
@@ -88,6 +91,7 @@ class Pool(Keeping):
             backoff=backoff or Backoff(),
         )
         self._configure = configure
+        self._prepared = prepared_statements
         self._connect = {"autocommit": autocommit, **connect}
         self._requests = self._queued = self._timeouts = 0
 
@@ -180,10 +184,11 @@ class Pool(Keeping):
         """Connect and configure."""
         conn = await Connection[Any].connect(self.conninfo, **self._connect)
         try:
+            await preparing.decide(conn, self._prepared)
             if self._configure is not None:
                 await self._configure(conn)
-                if conn.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                    await conn.commit()
+            if conn.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                await conn.commit()
         except BaseException:
             conn.abort()
             raise

@@ -11,7 +11,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from chancy_core.postgres import connecting
+from chancy_core.postgres import connecting, preparing
 from chancy_core.postgres.failures import CallTimeout, PoolClosed, PoolExhausted
 from chancy_core.postgres.private import WaitTimeout
 
@@ -54,7 +54,14 @@ class ThreadedPool:
     process that made it: after `fork` the child must make its own.
     """
 
-    def __init__(self, conninfo: str, *, most: int = 10, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        most: int = 10,
+        timeout: float = 30.0,
+        prepared_statements: bool | None = None,
+    ) -> None:
         """At most *most* connections at once; who finds none free waits *timeout* seconds."""
         self._settings = connecting.settings(
             {"connect_timeout": connecting.CONNECT_TIMEOUT} | conninfo_to_dict(conninfo),
@@ -63,6 +70,7 @@ class ThreadedPool:
             application_name=None,
         )
         self._timeout = timeout
+        self._prepared = prepared_statements
         self._free = threading.BoundedSemaphore(most)
         self._lock = threading.Lock()
         self._idle: list[tuple[Conn, float]] = []
@@ -101,7 +109,13 @@ class ThreadedPool:
             if _sound(conn, monotonic() - since):
                 return conn
             conn.close()
-        return Conn.connect("", autocommit=True, **self._settings)
+        conn = Conn.connect("", autocommit=True, **self._settings)
+        try:
+            preparing.decide_sync(conn, self._prepared)
+        except BaseException:
+            conn.close()
+            raise
+        return conn
 
     def _give(self, conn: Conn) -> None:
         sound = not conn.closed and conn.info.transaction_status == TransactionStatus.IDLE

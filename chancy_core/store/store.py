@@ -3,6 +3,7 @@
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from chancy_core.outcome import Settlement
 from chancy_core.postgres import Connection, Pool
 from chancy_core.statement import Names, Statement
 from chancy_core.store.requests import Request, carry_out
-from chancy_core.store.running import run_on
+from chancy_core.store.running import persist, run_on
 from chancy_core.store.settling import Along, Settling
 
 T = TypeVar("T")
@@ -49,7 +50,13 @@ class Store:
     @overload
     async def run(self, *statements: Statement[Any]) -> list[Any]: ...
     async def run(self, *statements: Statement[Any]) -> Any:
-        """Run statements in one transaction; answers what each reads, of a single one just that."""
+        """Run statements in one transaction; answers what each reads, of a single one just that.
+
+        What the server undoes for the sake of others is tried again a few times.
+        """
+        return await persist(partial(self._run, statements))
+
+    async def _run(self, statements: Sequence[Statement[Any]]) -> Any:
         async with self.connection() as conn:
             if len(statements) == 1:
                 return await run_on(conn, statements[0])
