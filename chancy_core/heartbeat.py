@@ -77,12 +77,24 @@ class Heartbeat:
         self._gapless_since: float | None = None
         self._last = 0.0
         self._rescued: SimpleQueue[Rescued] = SimpleQueue()
+        #: What its last round has met; None if the renewal, and all else, was confirmed.
+        self.trouble: str | None = None
         self._at_once = AT_ONCE
 
     @property
     def sure_until(self) -> float:
         """Until when, by the monotonic clock, nobody may declare this worker dead."""
         return self._last + LEASE
+
+    @property
+    def renewed_at(self) -> float:
+        """When, by the monotonic clock, the last renewal that was confirmed had been sent."""
+        return self._last
+
+    @property
+    def beats(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
 
     def check(self) -> None:
         """Raise `ChancyError` if the thread has ended, which catches all errors but not its end."""
@@ -141,12 +153,15 @@ class Heartbeat:
                 self._once()
             except psycopg.Error as exc:
                 log.warning("worker %s could not renew its lease: %s", self.name, exc)
-                self._interrupted()
-            except Exception:  # a defect of ours must not end the thread, and with it the lease
+                self._interrupted(exc)
+            except Exception as exc:  # a defect of ours must not end the thread, nor the lease
                 log.exception("worker %s could not renew its lease", self.name)
-                self._interrupted()
+                self._interrupted(exc)
+            else:
+                self.trouble = None
 
-    def _interrupted(self) -> None:
+    def _interrupted(self, exc: Exception) -> None:
+        self.trouble = str(exc)
         self._gapless_since = None
         self._close()
 

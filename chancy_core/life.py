@@ -18,7 +18,11 @@ from attrs import evolve
 
 from chancy_core import discovery, hint
 from chancy_core.claim import Claimer
+from chancy_core.departure import Departure
 from chancy_core.errors import InvalidQueue
+from chancy_core.health.file import Record
+from chancy_core.health.http import Probes, listening
+from chancy_core.health.vitals import Vitals
 from chancy_core.heartbeat import LEASE, Heartbeat
 from chancy_core.hint import Hint
 from chancy_core.hooks import Plugin
@@ -26,28 +30,21 @@ from chancy_core.host import Service
 from chancy_core.job import State
 from chancy_core.outcome import Settlement
 from chancy_core.plugins import WorkerPlugins
-from chancy_core.plugins.observing import Observers
 from chancy_core.postgres import Listener
 from chancy_core.queue import Queue
 from chancy_core.settle import Settler
 from chancy_core.store import statements
-from chancy_core.store.store import TRANSIENT
 from chancy_core.supervise import supervise, vital
 from chancy_core.wake import Waker
 from chancy_core.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from chancy_core.app import Chancy
     from chancy_core.worker import Worker
 
 log = logging.getLogger("chancy.worker")
 
 #: Seconds that each call of a worker to the database may take; then its link is taken for dead.
 PATIENCE = 6.0
-#: Seconds that the last outcomes may take to be written when a worker stops.
-FLUSH = 10.0
-#: Seconds that observers may take to hear of them.
-OBSERVING = 2.0
 #: Seconds after which services that have not ended are named.
 STAYING = 5.0
 #: Seconds that jobs may take to end once they are cancelled; then they are given back all the same.
@@ -66,15 +63,19 @@ async def live(worker: "Worker", *, task_status: TaskStatus[None]) -> None:
             name=worker.name,
             tags=worker.tags,
             crash_limit=chancy.crash_limit,
-            facts=_facts(chancy),
+            facts=_facts(worker),
         )
-        await to_thread.run_sync(heartbeat.start)
-        log.info("worker %s works as %s", worker.name, heartbeat.incarnation)
-        await _Life(worker, heartbeat).live(task_status)
+        async with listening(worker.health_at, lambda: worker.health) as probes:
+            await to_thread.run_sync(heartbeat.start)
+            log.info("worker %s works as %s", worker.name, heartbeat.incarnation)
+            life = _Life(worker, heartbeat)
+            worker.vitals = life.vitals
+            await life.live(task_status, probes)
 
 
-def _facts(chancy: "Chancy") -> dict[str, Any]:
-    """Return what other workers are compared with: our code, and what all must agree about."""
+def _facts(worker: "Worker") -> dict[str, Any]:
+    """Return what others compare: the version of our code, and our settings."""
+    chancy = worker.chancy
     return {
         "version": discovery.version(),
         "schema_version": chancy.migrator().lines["core"].newest,
@@ -82,6 +83,7 @@ def _facts(chancy: "Chancy") -> dict[str, Any]:
             "crash_limit": chancy.crash_limit,
             "lease": LEASE,
             "notifications": chancy.notifications,
+            "queues": None if worker.only is None else sorted(worker.only),
         },
     }
 
@@ -105,6 +107,13 @@ class _Life:
             events=worker.events,
             plugins=self._plugins,
         )
+        self._watchdog = Watchdog(
+            worker.name,
+            worker.events,
+            self._claimer.attempts,
+            whose=self._plugins.beside.whose,
+        )
+        self.vitals = Vitals(worker, heartbeat, self._claimer, self._settler, self._watchdog)
         self._departure = Departure(
             worker,
             self._settler,
@@ -113,13 +122,14 @@ class _Life:
             self._claimer.hear_of_the_rescued,
         )
 
-    async def live(self, task_status: TaskStatus[None]) -> None:
+    async def live(self, task_status: TaskStatus[None], probes: Probes | None) -> None:
         """Run the services, and within them the lanes, until the worker is told to stop."""
         try:
             async with anyio.create_task_group() as around:
                 around.start_soon(self._leave_dying)
                 async with anyio.create_task_group() as services:
                     self._serve(services)
+                    self._tell(services, probes)
                     try:
                         await self._feed(task_status)
                     finally:
@@ -144,6 +154,7 @@ class _Life:
         try:
             await vital(self._worker.name, name, run, self._ending)
         except Exception:
+            self.vitals.ended.append(name)
             self._dying.set()
             raise
 
@@ -158,17 +169,20 @@ class _Life:
 
     def _serve(self, services: TaskGroup) -> None:
         services.start_soon(self._vital, "settle", self._settler.run)
-        watchdog = Watchdog(
-            self._worker.name,
-            self._worker.events,
-            self._claimer.attempts,
-            whose=self._plugins.beside.whose,
-        )
-        services.start_soon(self._vital, "watch", watchdog.run)
+        services.start_soon(self._vital, "watch", self._watchdog.run)
         if self._plugins.observers:
             services.start_soon(self._vital, "observe", self._plugins.observers.run)
         for plugin, service in self._plugins.services():
             services.start_soon(self._keep, plugin, service)
+
+    def _tell(self, services: TaskGroup, probes: Probes | None) -> None:
+        """Let supervisors know how the worker is."""
+        worker = self._worker
+        if probes is not None:
+            worker.health_at = probes.address
+            services.start_soon(probes.run)
+        if worker.health_file is not None:
+            services.start_soon(Record(worker.health_file, lambda: worker.health).run)
 
     async def _keep(self, plugin: Plugin, service: Service) -> None:
         """Run a service of a plugin, and know that it runs."""
@@ -255,58 +269,3 @@ class _Life:
             for lane in claimer.lanes:
                 await lane.drained()
             race.cancel_scope.cancel()
-
-
-class Departure:
-    """How a worker leaves, whatever is falling: once, however often it is told to."""
-
-    def __init__(
-        self,
-        worker: "Worker",
-        settler: Settler,
-        heartbeat: Heartbeat,
-        observers: Observers,
-        hear: Callable[[], None],
-    ) -> None:
-        self._worker = worker
-        self._observers = observers
-        self._hear = hear
-        self._settler = settler
-        self._heartbeat = heartbeat
-        self.begun = False
-
-    async def leave(self) -> None:
-        """Write the last outcomes, give back whatever is still held, and go off the list."""
-        if self.begun:
-            return
-        self.begun = True
-        with anyio.CancelScope(shield=True):
-            await self._within(FLUSH, self._settler.flush)
-            await self._within(FLUSH, self._give_back)
-            await self._within(OBSERVING, self._tell)
-            await to_thread.run_sync(self._heartbeat.stop)
-        log.info("worker %s has stopped", self._worker.name)
-        self._worker.stopped.set()
-        self._worker.events.emit("worker.stopped", self._worker.name)
-
-    async def _within(self, seconds: float, step: Task) -> None:
-        """Take a step; one that fails keeps nobody from the next."""
-        with anyio.move_on_after(seconds):
-            try:
-                await step()
-            except Exception:
-                log.exception("worker %s leaves, and a step of that failed", self._worker.name)
-
-    async def _tell(self) -> None:
-        self._hear()  # of what was rescued while the jobs came to their end
-        await self._observers.finish()
-
-    async def _give_back(self) -> None:
-        store = self._worker.chancy.store
-        try:
-            left = await store.run(statements.give_back(store.names, self._heartbeat.incarnation))
-        except TRANSIENT as exc:
-            log.error("jobs are left to be rescued: %s", exc)
-        else:
-            if left:
-                log.warning("gave back %d jobs that had not ended", len(left))

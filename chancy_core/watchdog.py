@@ -52,6 +52,12 @@ class Watchdog:
         self._alive_at = monotonic()
         self._named: dict[Attempt, float] = {}
 
+    @property
+    def late(self) -> float:
+        """For how many seconds the event loop has been blocked; 0 if it turns."""
+        late = monotonic() - self._alive_at - TICK
+        return late if late > BLOCKED else 0.0
+
     async def run(self) -> None:
         """Watch until cancelled. Raises `ChancyError` if the thread that watches us has ended."""
         over = threading.Event()

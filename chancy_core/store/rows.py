@@ -210,7 +210,8 @@ class WorkerInfo:
     #: follows, for one of a release that did not tell.
     version: str | None = None
     schema_version: int | None = None
-    #: The settings about which workers must agree.
+    #: Its settings: `crash_limit`, `lease` and `notifications`, about which workers must agree, and
+    #: `queues`, to which it keeps.
     settings: Mapping[str, Any] | None = None
     #: Seconds by which its clock was ahead of the database's when it last renewed its lease.
     clock_offset: float | None = None

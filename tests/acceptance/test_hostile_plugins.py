@@ -107,7 +107,7 @@ async def test_a_plugin_that_hangs(dsn, site, told, monkeypatch):
 async def test_a_worker_leaves_without_observers_that_hang(dsn, site, monkeypatch):
     install(site, "hanging")
     monkeypatch.setattr(working, "BUDGET", 0.1)
-    monkeypatch.setattr("chancy_core.life.OBSERVING", 0.2)
+    monkeypatch.setattr("chancy_core.departure.OBSERVING", 0.2)
     with anyio.fail_after(20):
         await work(dsn)
 
@@ -115,7 +115,7 @@ async def test_a_worker_leaves_without_observers_that_hang(dsn, site, monkeypatc
 async def test_an_observer_that_is_too_slow_misses_some_and_is_named(dsn, site, told, monkeypatch):
     install(site, "hanging")
     monkeypatch.setattr(working, "BUDGET", 0.1)
-    monkeypatch.setattr("chancy_core.life.OBSERVING", 0.0)
+    monkeypatch.setattr("chancy_core.departure.OBSERVING", 0.0)
     monkeypatch.setattr(observing, "KEPT", 1)
     await work(dsn)
     assert "chancy_notified" in told()

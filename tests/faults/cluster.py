@@ -112,7 +112,7 @@ class Cluster:
         self.start(**settings)
 
     @contextmanager
-    def standby(self, folder: Path) -> Iterator["Cluster"]:
+    def standby(self, folder: Path | None, **settings: str) -> Iterator["Cluster"]:
         """A copy of this server that follows it, and that it waits for at every commit."""
         with made(folder) as copy:
             with psycopg.connect(self.dsn, autocommit=True) as conn:
@@ -126,7 +126,7 @@ class Cluster:
             (copy.data / "backup_label").write_text(label)
             (copy.data / "standby.signal").touch()
             copy._own(copy.data)
-            copy.start(primary_conninfo=f"{self.dsn} application_name=standby")
+            copy.start(primary_conninfo=f"{self.dsn} application_name=standby", **settings)
             with psycopg.connect(self.dsn, autocommit=True) as conn:
                 conn.execute("ALTER SYSTEM SET synchronous_standby_names = 'standby'")
                 conn.execute("SELECT pg_reload_conf()")

@@ -76,6 +76,11 @@ async def test_workers_of_the_code_before_go_on(dsn: str) -> None:
         async with Worker(chancy, name="new"):
             _, info = await chancy.get_all_workers()
         assert (info.version, info.schema_version) == (version("chancy"), line.newest)
-        assert info.settings == {"crash_limit": 3, "lease": 10.0, "notifications": True}
+        assert info.settings == {
+            "crash_limit": 3,
+            "lease": 10.0,
+            "notifications": True,
+            "queues": None,
+        }
         assert info.clock_offset is not None
         assert abs(info.clock_offset) < 5
