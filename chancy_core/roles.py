@@ -80,6 +80,8 @@ RIGHTS = tuple(
         ("work", "DELETE", "workers", ""),
         ("look", "USAGE", "schema", ""),
         ("look", "EXECUTE", "now()", ""),
+        ("look", "SELECT", "jobs", "queue state scheduled_at"),
+        ("look", "SELECT", "history", "queue state finished_at"),
         ("look", "SELECT", "jobs_v1", ""),
         ("look", "SELECT", "queues", ""),
         ("look", "SELECT", "workers", ""),
