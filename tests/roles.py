@@ -119,6 +119,7 @@ NEEDS_OWNER = {
         "test_a_missing_partition_is_made_and_a_poison_does_not_hinder_it",
         "test_a_poison_alone_on_a_day_without_a_partition",
         "test_plans",
+        "test_diagnosis",
     ),
 }
 
