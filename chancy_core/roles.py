@@ -32,6 +32,7 @@ _DECLARED = (
     "concurrency tags executor executor_options polling_interval state resume_at rate_limit "
     "rate_limit_window eager_polling"
 )
+_ANNOUNCED = "id name hostname pid tags expires_at version schema_version settings clock_offset"
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -74,16 +75,13 @@ RIGHTS = tuple(
         ("work", "INSERT", "rates", ""),
         ("work", "UPDATE", "rates", "tat rate_limit rate_limit_window"),
         ("work", "SELECT", "workers", ""),
-        (
-            "work",
-            "INSERT",
-            "workers",
-            "id name hostname pid tags expires_at version schema_version settings clock_offset",
-        ),
+        ("work", "INSERT", "workers", _ANNOUNCED),
         ("work", "UPDATE", "workers", "expires_at dead clock_offset"),
         ("work", "DELETE", "workers", ""),
         ("look", "USAGE", "schema", ""),
         ("look", "EXECUTE", "now()", ""),
+        ("look", "SELECT", "jobs", "queue state scheduled_at"),
+        ("look", "SELECT", "history", "queue state finished_at"),
         ("look", "SELECT", "jobs_v1", ""),
         ("look", "SELECT", "queues", ""),
         ("look", "SELECT", "workers", ""),

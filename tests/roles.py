@@ -106,6 +106,7 @@ NEEDS_OWNER = {
         "test_job_cancel_and_retry",
         "test_job_purge",
         "test_queue_delete",
+        "test_every_worker_follows_each_change_within_a_second",
     ),
     "writes rows by hand": (
         "test_a_row_full_of_nonsense_fails_alone",
@@ -118,6 +119,7 @@ NEEDS_OWNER = {
         "test_a_missing_partition_is_made_and_a_poison_does_not_hinder_it",
         "test_a_poison_alone_on_a_day_without_a_partition",
         "test_plans",
+        "test_diagnosis",
     ),
 }
 

@@ -10,6 +10,7 @@ from attrs import frozen
 
 from chancy import Chancy, Queue, State, Worker, job
 from chancy_core import heartbeat
+from chancy_core.diagnosis import diagnose
 from tests.roles import Granted, granted
 
 DROP_PARTITIONS = """
@@ -148,6 +149,16 @@ async def test_queues_are_paused_by_who_works_and_by_nobody_else(people: People)
                 await refused
     await people.work.pause_queue("q")
     assert (await people.look.get_queue("q")).state == "paused"
+
+
+async def test_who_looks_and_who_works_may_ask_what_threatens_the_promise(people: People) -> None:
+    async with Worker(people.work):
+        for may in (people.work, people.look):
+            found = await diagnose(may)
+            assert [finding for finding in found if finding.ok is False] == []
+            looked_at = {finding.what for finding in found}
+            assert {"schema", "indexes", "workers"} <= looked_at
+            assert "rights" not in looked_at
 
 
 async def test_a_worker_that_only_looks_says_what_it_may_not(people: People) -> None:
