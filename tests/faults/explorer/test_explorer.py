@@ -5,6 +5,7 @@ import time
 import pytest
 from attrs import evolve
 
+from tests.faults.explorer.laws import wrong
 from tests.faults.explorer.play import Player, Programme
 from tests.faults.explorer.search import Finding, findings, pairs, triples
 from tests.faults.sizes import RELEASE, figure, size
@@ -63,6 +64,12 @@ BROKEN = {
     ),
 }
 
+#: Orders in which something was wrong once.
+ONCE_WRONG = [
+    "running cancel leave ABABBB",
+]
+
+
 def programme(text: str) -> Programme:
     situation, *operations = text.split()
     return Programme(situation, tuple(operations))
@@ -79,6 +86,13 @@ def test_broken_statements_are_found(dsn: str) -> None:
 
 def first(player: Player, asked: Programme) -> Finding | None:
     return next((found for found in findings(player, asked, 60) if found), None)
+
+
+@pytest.mark.parametrize("order", ONCE_WRONG)
+def test_what_was_wrong_once_is_right(dsn: str, order: str) -> None:
+    text, _, word = order.rpartition(" ")
+    with Player(dsn) as player:
+        assert not wrong(player.play(programme(text), word))
 
 
 def test_the_shortest_beginning_is_told(dsn: str) -> None:
