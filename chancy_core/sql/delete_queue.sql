@@ -4,9 +4,12 @@ WITH gone AS (
     DELETE FROM {queues} WHERE name = %(name)s RETURNING name
 ), rate AS (
     DELETE FROM {rates} WHERE queue = %(name)s
-), purged AS (
-    DELETE FROM {jobs}
+), target AS MATERIALIZED (
+    SELECT id FROM {jobs}
      WHERE %(purge)s AND queue = (SELECT name FROM gone) AND state IN ('pending', 'scheduled')
-    RETURNING id
+     ORDER BY id
+       FOR UPDATE
+), purged AS (
+    DELETE FROM {jobs} WHERE id = ANY(ARRAY(SELECT id FROM target)) RETURNING id
 )
 SELECT (SELECT count(*) FROM purged)::int FROM gone

@@ -67,6 +67,14 @@ BROKEN = {
 #: Orders in which something was wrong once.
 ONCE_WRONG = [
     "running cancel leave ABABBB",
+    "mixed cancel_undone purge retry ABCA",
+    "finished retry_undone purge retry ABCAAB",
+    "due cancel_undone cancel delete_queue ABCA",
+    "due cancel_undone retry delete_queue ABCA",
+    "pending cancel_undone purge delete_queue ABCA",
+    "mixed purge retry BABAA",
+    "running retry succeed AABBBBA",
+    "running purge succeed AABBBBA",
 ]
 
 
