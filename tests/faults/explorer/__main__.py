@@ -8,7 +8,8 @@ from chancy import Chancy
 from chancy_core import embedded
 from chancy_core.testing import database
 from tests.faults.explorer.laws import wrong
-from tests.faults.explorer.play import Player, Programme, shown
+from tests.faults.explorer.play import Player
+from tests.faults.explorer.played import Programme, shown
 
 
 def main(situation: str, *rest: str) -> int:

@@ -15,7 +15,7 @@ from chancy import State
 from chancy_core.errors import LeaseLost, QueueNotFound
 from chancy_core.filter import Answer
 from tests.faults import judge
-from tests.faults.explorer.play import Played
+from tests.faults.explorer.played import Played
 from tests.faults.history import History, Moved, Said
 
 Law = Callable[[Played], Iterator[str]]

@@ -4,94 +4,22 @@ An operation is a coroutine. Its answer is what its caller would be told; `laws`
 the rows. An error that its caller knows how to take is an answer as well; any other is a finding.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Sequence
+from typing import Any
 from uuid import UUID
-
-from attrs import field, frozen
 
 from chancy import Job, Queue, QueuedJob, State
 from chancy_core.errors import ChancyError
 from chancy_core.hooks import Plugin
 from chancy_core.job import Failure
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
-from chancy_core.postgres import Pool
 from chancy_core.statement import Names, Statement, nothing
 from chancy_core.store import requests, statements
 from chancy_core.store.carrying import Request, carry_out
-from chancy_core.store.store import TRANSIENT, Store
-from tests.faults.explorer.situation import AT_ONCE, NAMES, Situation
+from chancy_core.store.store import TRANSIENT
+from tests.faults.explorer.part import Part, operation
+from tests.faults.explorer.situation import AT_ONCE, NAMES
 from tests.faults.explorer.wire import Cut, Wire
-
-#: In place of statements of `chancy_core/sql`: what to replace in which, and by what.
-Change = Mapping[str, tuple[str, str]]
-
-
-@frozen
-class Part:
-    """One session's part in a programme."""
-
-    letter: str
-    situation: Situation
-    change: Change | None = None
-    wire: Wire = field(init=False)
-
-    @wire.default
-    def _wire(self) -> Wire:
-        return Wire(self.change)
-
-    @property
-    def store(self) -> Store:
-        return Store(cast("Pool", self.wire), NAMES)
-
-    @property
-    def ids(self) -> list[UUID]:
-        """The jobs, in an order of this session's own: the other way round in every other."""
-        return list(self.situation.jobs)[:: -1 if self.letter == "B" else 1]
-
-    @property
-    def worker(self) -> UUID:
-        """A worker that lives, and holds nothing at first."""
-        return self.situation.workers[self.letter]
-
-    @property
-    def middle(self) -> UUID:
-        """The job that others lock after one and before another, whatever their order."""
-        return self.situation.jobs[1]
-
-    def held(self) -> list[QueuedJob]:
-        """What the holder runs, in this session's order."""
-        return sorted(self.situation.running(), key=lambda job: self.ids.index(job.id))
-
-    async def run(self, statement: Statement[Any]) -> Any:
-        return await self.store.run(statement)
-
-    async def ask(self, request: Request[Any]) -> Any:
-        return await self.store.ask(request, lambda _: None)
-
-
-Operation = Callable[[Part], Awaitable[Any]]
-OPERATIONS: dict[str, Operation] = {}
-
-
-_SITUATIONS: dict[str, tuple[str, ...]] = {}
-
-
-def operation(*where: str) -> Callable[[Operation], Operation]:
-    """Let the search know of an operation, and of the situations that are of interest to it."""
-
-    def add(act: Operation) -> Operation:
-        name = getattr(act, "__name__", "")
-        OPERATIONS[name], _SITUATIONS[name] = act, where
-        return act
-
-    return add
-
-
-def situations(name: str) -> tuple[str, ...]:
-    """Where an operation has something to do."""
-    return _SITUATIONS[name]
-
 
 # -- what workers do -------------------------------------------------------------------------------
 

@@ -1,89 +1,28 @@
 """Carries out one order of the steps of a programme, on connections that a search keeps."""
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
-from uuid import UUID
 
 import psycopg
-from attrs import define, field, frozen
+from attrs import define, field
 
 from chancy_core.errors import ChancyError
-from tests.faults.explorer.operations import OPERATIONS, Change, Part
-from tests.faults.explorer.session import Rows, Session
-from tests.faults.explorer.situation import CLEAR, Situation
+from tests.faults.explorer.part import Part, listed
+from tests.faults.explorer.played import LETTERS, Done, Played, Programme, shown
+from tests.faults.explorer.session import OPTIONS, Rows, Session
+from tests.faults.explorer.situation import CLEAR, EMPTY, Situation
 from tests.faults.explorer.wire import Step
-from tests.faults.history import History, Moved
+from tests.faults.history import Moved
 from tests.faults.transitions import install
 
-LETTERS = "ABC"
 #: Seconds that an answer may take before it is asked whether somebody is in its way.
 SOON = 0.001
 #: How often that is asked before a session counts as stuck.
 PATIENCE = 5_000
-
-
-@frozen
-class Programme:
-    """Operations that meet in a situation, and statements that are to be broken."""
-
-    situation: str
-    operations: tuple[str, ...]
-    change: Change | None = None
-
-    def __str__(self) -> str:
-        return f"{self.situation} {' '.join(self.operations)}"
-
-
-@define
-class Done:
-    """One step of an order: who asked what, after how many others, and what came of it."""
-
-    letter: str
-    says: str
-    answer: Any = "waits"
-    #: Who went on while this one waited.
-    behind: str = ""
-
-    def __str__(self) -> str:
-        waited = f" (waited for {self.behind})" if self.behind else ""
-        return f"    {self.letter}  {self.says}{waited}: {self.answer!s:.300}"
-
-
-@frozen
-class Played:
-    """An order that was played: its steps, what the sessions were told, what became of the jobs."""
-
-    programme: Programme
-    #: The order as it came about: a letter for each step.
-    word: str
-    #: Who else could have gone on, before each step.
-    ready: tuple[str, ...]
-    steps: Sequence[Done]
-    #: What the operations answered, or the errors that they raised; of those that came to an end.
-    answers: dict[str, Any]
-    situation: Situation
-    moved: tuple[Moved, ...]
-    #: Rows at the end: (id, state, worker, lease, cancelling, unique_key) of live jobs.
-    live: Rows
-    #: (id, state, lease) of finished ones.
-    finished: Rows
-    #: Leases for which something was written along.
-    effects: list[UUID]
-    whole: bool = True
-
-    def told(self, name: str) -> list[tuple[str, Any]]:
-        """The letters and the answers of those who did *name*, and were not interrupted."""
-        acting = zip(LETTERS, self.programme.operations, strict=False)
-        return [(a, self.answers[a]) for a, did in acting if did == name and a in self.answers]
-
-    def does(self, *names: str) -> bool:
-        """Whether any of these operations takes part."""
-        return bool(set(names) & set(self.programme.operations))
-
-    def history(self) -> History:
-        return History((), self.moved)
+#: Plan once what is asked for each order.
+GENERIC = "-c plan_cache_mode=force_generic_plan"
 
 
 @define
@@ -132,13 +71,16 @@ class Player:
 
     dsn: str
     _sessions: list[Session] = field(factory=list, init=False)
-    _outside: Session = field(init=False)
+    _outside: "psycopg.Connection[Any]" = field(init=False)
+    _played: int = field(default=0, init=False)
 
     def __enter__(self) -> Self:
         install(self.dsn)
-        self._outside = Session(self.dsn)
-        self._outside.run(FEW_DAYS)
-        self._outside.run(b"CREATE TABLE IF NOT EXISTS explorer_effects (lease uuid)")
+        self._outside = psycopg.connect(
+            self.dsn, autocommit=True, prepare_threshold=0, options=f"{OPTIONS} {GENERIC}"
+        )
+        self._outside.execute("CREATE TABLE IF NOT EXISTS explorer_effects (lease uuid)")
+        self._outside.execute(FEW_DAYS)
         self._sessions = [Session(self.dsn) for _ in LETTERS]
         return self
 
@@ -148,13 +90,26 @@ class Player:
         for session in (*self._sessions, self._outside):
             session.close()
 
+    def _set(self, situation: Situation) -> None:
+        self._played += 1
+        with self._outside.pipeline():
+            for text in CLEAR if self._played % 100 else EMPTY:
+                self._outside.execute(text)
+            for text, params in situation.statements():
+                self._outside.execute(text, params)
+
+    def _look(self) -> list[Rows]:
+        with self._outside.pipeline():
+            cursors = [self._outside.execute(question) for question in LOOK]
+        return [cursor.fetchall() for cursor in cursors]
+
     def play(self, programme: Programme, word: str = "", steps: int | None = None) -> Played:
         """Play the steps in the order of *word*; where it says nothing, the first who can goes on.
 
         No more than *steps* of them: what is under way then is rolled back.
         """
         situation = Situation(programme.situation)
-        self._outside.run(CLEAR + b";" + situation.text(self._outside.bound))
+        self._set(situation)
         actors = self._actors(programme, situation)
         done: list[Done] = []
         ready: list[str] = []
@@ -171,7 +126,7 @@ class Player:
         whole = all(actor.ended for actor in actors)
         if not whole:
             self._break_off(actors)
-        moved, live, finished, effects = self._outside.run(LOOK)
+        moved, live, finished, effects = self._look()
         return Played(
             programme,
             "".join(step.letter for step in done),
@@ -191,7 +146,7 @@ class Player:
         for letter, session, name in zip(
             LETTERS, self._sessions, programme.operations, strict=False
         ):
-            act: Any = OPERATIONS[name](Part(letter, situation, programme.change))
+            act: Any = listed()[name](Part(letter, situation, programme.change))
             actors.append(Actor(letter, session, act))
         for actor in actors:
             actor.go_on()
@@ -223,9 +178,9 @@ class Player:
         raise AssertionError(f"stuck:\n{shown(done)}")
 
     def _blocked(self, actor: Actor) -> bool:
-        pids = ",".join(str(session.pid) for session in self._sessions)
-        question = f"SELECT pg_blocking_pids({actor.session.pid}) && ARRAY[{pids}]"
-        return bool(self._outside.run(question.encode())[0][0][0])
+        pids = [session.pid for session in self._sessions]
+        found = self._outside.execute(BLOCKED, [actor.session.pid, pids]).fetchone()
+        return found is not None and found[0]
 
     def _take(self, actor: Actor, done: list[Done]) -> None:
         step = actor.asked
@@ -246,16 +201,11 @@ class Player:
             actor.act.close()
         for actor in actors:
             if actor.asked is not None:
-                self._outside.run(f"SELECT pg_cancel_backend({actor.session.pid})".encode())
+                self._outside.execute("SELECT pg_cancel_backend(%s)", [actor.session.pid])
                 with suppress(psycopg.Error):
                     actor.session.answers()
         for actor in actors:
             actor.session.run(b"ROLLBACK")
-
-
-def shown(done: Sequence[Done]) -> str:
-    """The steps of an order, each with its answer."""
-    return "\n".join(map(str, done))
 
 
 #: Each statement about the history is planned for each of its days: two are enough.
@@ -273,13 +223,17 @@ BEGIN
 END $$"""
 
 #: What has become of all: transitions, live jobs, finished ones, what was written along.
-LOOK = b"""
-SELECT n, extract(epoch FROM at)::float8, job, op, old, new, old_lease, new_lease, worker, queue,
-       unique_key, label, priority, attempts, claims, crashes, max_attempts, at_most_once
-  FROM faults_transitions ORDER BY n;
-SELECT id, state, worker, lease_id, cancelling, unique_key FROM chancy_jobs;
-SELECT id, state, lease_id FROM chancy_history;
-SELECT lease FROM explorer_effects"""
+LOOK = (
+    b"""SELECT n, extract(epoch FROM at)::float8, job, op, old, new, old_lease, new_lease, worker,
+               queue, unique_key, label, priority, attempts, claims, crashes, max_attempts,
+               at_most_once
+          FROM faults_transitions ORDER BY n""",
+    b"SELECT id, state, worker, lease_id, cancelling, unique_key FROM chancy_jobs",
+    b"SELECT id, state, lease_id FROM chancy_history",
+    b"SELECT lease FROM explorer_effects",
+)
+#: Whether one of these sessions is in the way of another.
+BLOCKED = "SELECT pg_blocking_pids(%s) && %s::int[]"
 
 
 def _moved(row: tuple[Any, ...]) -> Moved:

@@ -8,8 +8,9 @@ from math import factorial, prod
 from attrs import frozen
 
 from tests.faults.explorer.laws import wrong
-from tests.faults.explorer.operations import OPERATIONS, situations
-from tests.faults.explorer.play import LETTERS, Played, Player, Programme, shown
+from tests.faults.explorer.part import listed, situations
+from tests.faults.explorer.play import Player
+from tests.faults.explorer.played import LETTERS, Played, Programme, shown
 from tests.faults.explorer.situation import NAMED
 
 #: More steps than any session takes.
@@ -82,7 +83,7 @@ def _shortest(player: Player, whole: Played) -> Finding:
 
 def pairs(*, thorough: bool = False) -> Iterator[Programme]:
     """Every pair of operations where both have something to do, or, if *thorough*, one has."""
-    for names in combinations_with_replacement(OPERATIONS, 2):
+    for names in combinations_with_replacement(listed(), 2):
         first, second = (situations(name) for name in names)
         both = [name for name in NAMED if name in first and name in second]
         either = [name for name in NAMED if name in first or name in second]

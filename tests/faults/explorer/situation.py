@@ -1,6 +1,6 @@
 """Where three jobs stand before anybody does anything."""
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,14 +9,13 @@ from attrs import field, frozen
 
 from chancy import Job, Queue, QueuedJob, State
 from chancy_core.identity import new_id
+from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
 
 NAMES = Names()
 #: How many jobs one statement takes back from the dead.
 AT_ONCE = 500
-
-Bind = Callable[[bytes | str, Any], bytes]
 
 
 @frozen
@@ -64,33 +63,28 @@ class Situation:
         key = self.key(id_)
         return Job("f", queue=self.queue, unique_key=key, max_attempts=5, scheduled_at=due)
 
-    def text(self, bind: Bind) -> bytes:
-        """SQL that brings it about."""
-
-        def of(statement: Statement[Any]) -> bytes:
-            return bind(statement.text, statement.params)
-
-        limited = self.name == "limited"
-        queue = Queue(
-            self.queue, **({"rate_limit": 10, "rate_limit_window": 1e6} if limited else {})
-        )
+    def statements(self) -> Iterator[tuple[bytes, Mapping[str, Any]]]:
+        """Statements that bring it about, and their values."""
+        limited = {"rate_limit": 10, "rate_limit_window": 1e6} if self.name == "limited" else {}
         later = {"mixed": self.jobs[1:2], "due": self.jobs}.get(self.name, ())
         jobs = {id_: self._asked(id_, later=id_ in later) for id_ in reversed(self.jobs)}
-        parts = [
-            of(statements.declare(NAMES, queue, upsert=False)),
-            of(statements.push(NAMES, jobs)),
+        made = [
+            statements.declare(NAMES, Queue(self.queue, **limited), upsert=False),
+            statements.push(NAMES, jobs),
+            _announce(self.holder, -60.0 if self.name == "orphaned" else 600.0),
+            *(_announce(worker, 600.0) for worker in self.workers.values()),
         ]
-        for worker in (self.holder, *self.workers.values()):
-            dead = worker == self.holder and self.name == "orphaned"
-            parts.append(of(_announce(worker, -60.0 if dead else 600.0)))
+        yield from ((statement.text, statement.params) for statement in made)
         if self.name in {"running", "orphaned", "finished", "mixed"}:
             begun = [job for job in self.running() if job.id not in later]
-            parts += [bind(_BEGIN, {"id": j.id, "w": j.worker, "l": j.lease_id}) for j in begun]
+            leases = [job.lease_id for job in begun]
+            yield _BEGIN, {"ids": [job.id for job in begun], "leases": leases, "by": self.holder}
             if self.name in {"finished", "mixed"}:
-                parts += [of(statements.complete(NAMES, job, "1")) for job in begun]
+                ended = [Settlement(job, _OUTCOME, Verdict(State.SUCCEEDED)) for job in begun]
+                statement = statements.finish(NAMES, ended)
+                yield statement.text, statement.params
         if self.name == "due":
-            parts.append(bind(_DUE, {"ids": list(self.jobs)}))
-        return b";".join(parts)
+            yield _DUE, {"ids": list(self.jobs)}
 
 
 def _announce(worker: UUID, lease: float) -> Statement[None]:
@@ -99,19 +93,29 @@ def _announce(worker: UUID, lease: float) -> Statement[None]:
     )
 
 
-_BEGIN = """
-UPDATE chancy_jobs SET state = 'running', worker = %(w)s, lease_id = %(l)s, claims = 1,
-       started_at = now()
- WHERE id = %(id)s"""
-_DUE = """
+_OUTCOME = Outcome(Kind.SUCCESS, "1")
+_BEGIN = b"""
+UPDATE chancy_jobs AS job
+   SET state = 'running', worker = %(by)s, lease_id = l.lease_id, claims = 1, started_at = now()
+  FROM unnest(%(ids)s::uuid[], %(leases)s::uuid[]) AS l (id, lease_id)
+ WHERE job.id = l.id"""
+_DUE = b"""
 UPDATE chancy_jobs SET scheduled_at = now() - interval '1 hour' WHERE id = ANY(%(ids)s::uuid[])"""
 
 #: All there are: the jobs wait; run; run on a worker whose lease is over; have succeeded; wait and
 #: have a limited rate; are due; the middle one is for later, and the others have succeeded.
 NAMED = ("pending", "running", "orphaned", "finished", "limited", "due", "mixed")
 
-#: Takes away what an order has left, so that the next is alone.
-CLEAR = b"""
-DELETE FROM chancy_jobs; DELETE FROM chancy_history; DELETE FROM chancy_workers;
-DELETE FROM chancy_queues; DELETE FROM chancy_rates; DELETE FROM faults_transitions;
-DELETE FROM explorer_effects"""
+_TABLES = (
+    "chancy_jobs",
+    "chancy_history",
+    "chancy_workers",
+    "chancy_queues",
+    "chancy_rates",
+    "explorer_effects",
+    "faults_transitions",
+)
+#: Takes away what an order has left, so that the next is alone; last what triggers say of that.
+CLEAR = tuple(f"DELETE FROM {table}".encode() for table in _TABLES)
+#: The same, and their space as well: dearer.
+EMPTY = (f"TRUNCATE {', '.join(_TABLES)}".encode(),)

@@ -6,7 +6,8 @@ import pytest
 from attrs import evolve
 
 from tests.faults.explorer.laws import wrong
-from tests.faults.explorer.play import Player, Programme
+from tests.faults.explorer.play import Player
+from tests.faults.explorer.played import Programme
 from tests.faults.explorer.search import Finding, findings, pairs, triples
 from tests.faults.sizes import RELEASE, figure, size
 
