@@ -178,6 +178,16 @@ async def test_a_claim_takes_of_each_queue_as_many_as_are_free(dsn: str) -> None
         assert {queue: queues.count(queue) for queue in "abc"} == {"a": 2, "b": 0, "c": 4}
 
 
+async def test_a_queue_without_a_free_slot_gives_no_suspect_either(dsn: str) -> None:
+    async with opened(dsn) as store:
+        await push(store, *(Job("f", queue=queue) for queue in "ab"))
+        await fetch(store, "UPDATE {jobs} SET crashes = 1 WHERE queue = 'a'")
+        for queue in "ab":
+            await store.run(statements.declare(NAMES, Queue(queue), upsert=False))
+        taken = await store.run(statements.claim(NAMES, await announce(store), {"a": 0, "b": 2}))
+        assert [c.job.queue for c in taken] == ["b"]
+
+
 async def test_a_claim_leaves_jobs_for_later_alone(dsn: str) -> None:
     async with opened(dsn) as store:
         await push(store, Job("f", scheduled_at=datetime.now(UTC) + timedelta(hours=1)))
