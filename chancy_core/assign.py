@@ -151,8 +151,9 @@ class Lanes:
         try:
             await lane.run()
         except Exception as exc:
-            if lane.opened:
-                raise  # a defect of ours: it ends the worker, and never quietly
+            if lane.opened:  # a defect of ours: it ends the worker, and never quietly
+                log.critical("queue %r: its lane has died, and ends the worker", lane.queue.name)
+                raise
             log.exception("queue %r is not run here: its executor failed to open", lane.queue.name)
             self._events.emit("worker.queue.skipped", lane.queue.name, repr(exc))
             await anyio.sleep(LOOK_AROUND)

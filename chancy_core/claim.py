@@ -237,6 +237,7 @@ class Claimer:
         """Follow the heartbeat, whose thread does not call us: a blocked loop would hold it up."""
         while True:
             await anyio.sleep(0.5)
+            self._heartbeat.check()
             self._check_lease()
             if time.monotonic() > self._heartbeat.sure_until - MARGIN:
                 for lane in self.lanes:

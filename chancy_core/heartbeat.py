@@ -20,6 +20,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from chancy_core import hint
+from chancy_core.errors import ChancyError
 from chancy_core.hint import Hint
 from chancy_core.job import State
 from chancy_core.outcome import Rescued
@@ -83,13 +84,22 @@ class Heartbeat:
         """Until when, by the monotonic clock, nobody may declare this worker dead."""
         return self._last + LEASE
 
+    def check(self) -> None:
+        """Raise `ChancyError` if the thread has ended, which catches all errors but not its end."""
+        if not self._thread.is_alive():
+            raise ChancyError(f"worker {self.name}: its heartbeat has died, so its lease runs out")
+
     def rescued(self) -> list[Rescued]:
         """Return the jobs that were taken back from the dead since the last call."""
         return [self._rescued.get() for _ in range(self._rescued.qsize())]
 
     def start(self) -> None:
         """Announce the worker and begin to renew. Blocks; raises if the database is not there."""
-        self._announce(self.incarnation)
+        try:
+            self._announce(self.incarnation)
+        except BaseException:
+            self._close()
+            raise
         self._thread.start()
 
     def stop(self) -> None:
@@ -183,6 +193,7 @@ class Heartbeat:
             log.warning("cannot take back %d jobs of the dead at once: %s", self._at_once, exc)
             self._conn.call_timeout = LEASE * PATIENCE
             self._at_once //= 2
+            self._conn.call_timeout = LEASE * PATIENCE
             return self._at_once
         if dead:
             log.warning("declared dead: workers %s", ", ".join(map(str, dead)))

@@ -6,7 +6,7 @@ then the worker leaves without it, and the watchdog keeps naming it.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -32,7 +32,7 @@ from chancy_core.queue import Queue
 from chancy_core.settle import Settler
 from chancy_core.store import statements
 from chancy_core.store.store import TRANSIENT
-from chancy_core.supervise import supervise
+from chancy_core.supervise import supervise, vital
 from chancy_core.wake import Waker
 from chancy_core.watchdog import Watchdog
 
@@ -52,6 +52,8 @@ OBSERVING = 2.0
 STAYING = 5.0
 #: Seconds that jobs may take to end once they are cancelled; then they are given back all the same.
 UNWINDING = 0.8
+
+Task = Callable[[], Awaitable[object]]
 
 
 async def live(worker: "Worker", *, task_status: TaskStatus[None]) -> None:
@@ -91,6 +93,7 @@ class _Life:
         self._worker = worker
         self._plugins = WorkerPlugins(worker.chancy.plugins, worker)
         self._services: list[str] = []
+        self._dying = anyio.Event()
         self._store = evolve(worker.chancy.store, call_timeout=PATIENCE)
         self._settler = Settler(self._store, self._plugins)
         self._claimer = Claimer(
@@ -114,6 +117,7 @@ class _Life:
         """Run the services, and within them the lanes, until the worker is told to stop."""
         try:
             async with anyio.create_task_group() as around:
+                around.start_soon(self._leave_dying)
                 async with anyio.create_task_group() as services:
                     self._serve(services)
                     try:
@@ -135,17 +139,34 @@ class _Life:
                 log.error("worker %s has stopped, but %s does not end", self._worker.name, staying)
             pause *= 2
 
+    async def _vital(self, name: str, run: Task) -> None:
+        """Run a task of ours: it may return when the worker stops, and not before."""
+        try:
+            await vital(self._worker.name, name, run, self._ending)
+        except Exception:
+            self._dying.set()
+            raise
+
+    async def _leave_dying(self) -> None:
+        """Leave if a task of ours has died, even if a job does not end and keeps us here."""
+        await self._dying.wait()
+        await anyio.sleep(UNWINDING)
+        await self._departure.leave()
+
+    def _ending(self) -> bool:
+        return self._worker.stopping.is_set() or self._departure.begun
+
     def _serve(self, services: TaskGroup) -> None:
-        services.start_soon(self._settler.run)
+        services.start_soon(self._vital, "settle", self._settler.run)
         watchdog = Watchdog(
             self._worker.name,
             self._worker.events,
             self._claimer.attempts,
             whose=self._plugins.beside.whose,
         )
-        services.start_soon(watchdog.run)
+        services.start_soon(self._vital, "watch", watchdog.run)
         if self._plugins.observers:
-            services.start_soon(self._plugins.observers.run)
+            services.start_soon(self._vital, "observe", self._plugins.observers.run)
         for plugin, service in self._plugins.services():
             services.start_soon(self._keep, plugin, service)
 
@@ -172,15 +193,8 @@ class _Life:
         async with anyio.create_task_group() as lanes:
             worker.lanes = claimer.lanes
             async with anyio.create_task_group() as feeders:
-                feeders.start_soon(claimer.claim, worker.stopping)
-                feeders.start_soon(claimer.audit)
-                feeders.start_soon(claimer.watch_lease)
-                feeders.start_soon(claimer.lanes.keep, lanes)
-                feeders.start_soon(waker.promote)
-                feeders.start_soon(waker.keep_partitions)
-                if chancy.notifications:
-                    listener = Listener(chancy.listen_conninfo, [chancy.names.channel])
-                    feeders.start_soon(waker.listen, listener)
+                for name, run in self._feeders(waker, lanes):
+                    feeders.start_soon(self._vital, name, run)
                 task_status.started()
                 worker.events.emit("worker.started", worker.name)
                 await worker.stopping.wait()
@@ -190,6 +204,18 @@ class _Life:
             lanes.cancel_scope.cancel()
             if any(claimer.attempts()):  # what does not end would keep us here, with all we hold
                 await self._departure.leave()
+
+    def _feeders(self, waker: Waker, lanes: TaskGroup) -> Iterator[tuple[str, Task]]:
+        worker, claimer, chancy = self._worker, self._claimer, self._worker.chancy
+        yield "claim", partial(claimer.claim, worker.stopping)
+        yield "audit", claimer.audit
+        yield "watch the lease", claimer.watch_lease
+        yield "keep the lanes", partial(claimer.lanes.keep, lanes)
+        yield "promote", waker.promote
+        yield "keep the partitions", waker.keep_partitions
+        if chancy.notifications:
+            listener = Listener(chancy.listen_conninfo, [chancy.names.channel])
+            yield "listen", partial(waker.listen, listener)
 
     def _written(self, waker: Waker, settled: Sequence[Settlement]) -> None:
         """Tell whomever it concerns of outcomes that have just been written."""
@@ -247,25 +273,33 @@ class Departure:
         self._hear = hear
         self._settler = settler
         self._heartbeat = heartbeat
-        self._left = False
+        self.begun = False
 
     async def leave(self) -> None:
         """Write the last outcomes, give back whatever is still held, and go off the list."""
-        if self._left:
+        if self.begun:
             return
-        self._left = True
+        self.begun = True
         with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(FLUSH):
-                await self._settler.flush()
-            with anyio.move_on_after(FLUSH):
-                await self._give_back()
-            with anyio.move_on_after(OBSERVING):
-                self._hear()  # of what was rescued while the jobs came to their end
-                await self._observers.finish()
+            await self._within(FLUSH, self._settler.flush)
+            await self._within(FLUSH, self._give_back)
+            await self._within(OBSERVING, self._tell)
             await to_thread.run_sync(self._heartbeat.stop)
         log.info("worker %s has stopped", self._worker.name)
         self._worker.stopped.set()
         self._worker.events.emit("worker.stopped", self._worker.name)
+
+    async def _within(self, seconds: float, step: Task) -> None:
+        """Take a step; one that fails keeps nobody from the next."""
+        with anyio.move_on_after(seconds):
+            try:
+                await step()
+            except Exception:
+                log.exception("worker %s leaves, and a step of that failed", self._worker.name)
+
+    async def _tell(self) -> None:
+        self._hear()  # of what was rescued while the jobs came to their end
+        await self._observers.finish()
 
     async def _give_back(self) -> None:
         store = self._worker.chancy.store

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 
+from chancy_core.errors import ChancyError
 from chancy_core.events import Events
 from chancy_core.run import Attempt
 
@@ -52,7 +53,7 @@ class Watchdog:
         self._named: dict[Attempt, float] = {}
 
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled. Raises `ChancyError` if the thread that watches us has ended."""
         over = threading.Event()
         thread = threading.Thread(
             target=self._watch_loop, args=[over], name="chancy-watchdog", daemon=True
@@ -69,6 +70,8 @@ class Watchdog:
                         "worker %s: its event loop runs again after %.1f s", self._worker, late
                     )
                     self._events.emit("worker.blocked", self._worker, late)
+                if not thread.is_alive():
+                    raise ChancyError("the watchdog's thread has ended: nobody watches the loop")
                 if monotonic() - looked >= LOOK:
                     self.look()
                     looked = monotonic()

@@ -20,6 +20,7 @@ from chancy_core.job import Job, QueuedJob, Reference, State
 from chancy_core.queue import Queue, named
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
+from chancy_core.store.history import into_history
 from chancy_core.store.rows import Queues
 
 T = TypeVar("T")
@@ -185,7 +186,7 @@ def cancel(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answ
         states: dict[UUID, State] = {}
         rest = batch
         while rest:
-            done |= yield statements.cancel(names, rest)
+            done |= yield from into_history(names, statements.cancel(names, rest))
             rest = [id_ for id_ in batch if id_ not in done]
             states = (yield statements.states(names, rest)) if rest else {}
             # Who is live and in no answer was being claimed at that very moment.

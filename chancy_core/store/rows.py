@@ -3,13 +3,13 @@
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 from uuid import UUID
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from chancy_core import codec, tags
 from chancy_core.errors import InvalidQueue
@@ -26,7 +26,7 @@ class Claimed:
 
     job: QueuedJob
     #: Its arguments as they are stored, a JSON object.
-    arguments: str
+    arguments: str = field(repr=False)
     #: Its place in the order of its queue, among those of the same priority.
     seq: int
     #: Why the row could not be read; such a job fails without being begun.
@@ -45,6 +45,14 @@ def failures(text: str | None) -> tuple[Failure, ...]:
 def failure_text(failure: Failure | None) -> str | None:
     """Write what is added to the `errors` of a row."""
     return None if failure is None else json.dumps([attrs.asdict(failure)])
+
+
+def instant(given: datetime | None) -> datetime | None:
+    """Return a time as it is sent: PostgreSQL knows no offset of 16 hours, or of half a second."""
+    try:
+        return None if given is None else given.astimezone(UTC)
+    except OverflowError:  # before the year 1, or after 9999: only a filter asks for such
+        return given
 
 
 def limits(text: str | None) -> tuple[Limit, ...]:

@@ -122,11 +122,13 @@ class Settling:
 
 def _substitute(refused: Settlement, exc: Exception) -> Settlement:
     """Return what is written in place of an outcome that the database refused."""
+    # Its detail and its context would quote the value.
+    said = exc.diag.message_primary if isinstance(exc, psycopg.Error) else None
     failure = Failure(
         attempt=refused.job.attempts + 1,
         kind="error",
         type=type(exc).__name__,
-        message=codec.clean(f"PostgreSQL refused what the attempt gave: {exc}", 1000),
+        message=codec.clean(f"PostgreSQL refused what the attempt gave: {said or exc}", 1000),
     )
     outcome = evolve(refused.outcome, result=None, failure=failure, meta=None)
     state = State.FAILED if refused.verdict.state is State.SUCCEEDED else refused.verdict.state

@@ -15,6 +15,7 @@ from chancy_core.plugins import contexts, observing, working
 from tests import hostile
 from tests.hostile import OBSERVERS, SPECS, Contexts, Harm
 from tests.site import Site
+from tests.told import until_told
 
 pytestmark = pytest.mark.anyio
 
@@ -65,9 +66,7 @@ async def work(dsn: str, *plugins: object, rescued: bool = True) -> Chancy:
             assert [one.result() for one in jobs] == [*range(10), *range(10)]
             assert [one.attempts for one in jobs] == [1, 2] * 5 + [1] * 10
             assert {one.claims - one.attempts for one in jobs} == {0}
-            with worker.events.subscribe("acme.over") as told:
-                await chancy.notify("acme.over")
-                await told.next(timeout=10)
+            await until_told(worker, chancy)
         return chancy
 
 

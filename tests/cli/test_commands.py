@@ -296,3 +296,17 @@ def test_plugins(bare: Shell, acme: Acme) -> None:
     told = bare.programs("plugins", CHANCY_ALLOW="other").values
     standing = {value["name"]: value["standing"] for value in told}
     assert (standing["async"], standing["refunds"]) == ("in", "not allowed")
+
+
+def test_roles(bare: Shell) -> None:
+    assert "ensure_partitions" in bare.people("roles")
+    told = bare.programs("roles").values
+    assert {"role": "work", "privilege": "DELETE", "on": "jobs", "columns": []} in told
+    how = ("--sql", "--prefix", "a_", "--role-prefix", "acme_")
+    script = bare.programs("roles", *how).value["sql"]
+    assert script.strip() == bare.people("roles", *how).strip()
+    assert 'GRANT DELETE ON TABLE "public"."a_jobs" TO "acme_work";' in script
+    assert "a_migration_lock" in script
+    assert 'CREATE ROLE "chancy_owner" NOLOGIN;' in bare.people("roles", "--sql")
+    assert "--role-prefix goes with --sql" in bare.people("roles", "--role-prefix", "a_", code=2)
+    assert "are PostgreSQL's own" in bare.people("roles", "--sql", "--role-prefix=pg_", code=2)

@@ -57,16 +57,22 @@ class Scenario:
             self.record.say("acked", job=reference.id, label=label)
         return references
 
-    def try_to_push(self, job: Job) -> None:
-        """Push one, on connections that may be cut: record whether it was acknowledged."""
+    def rows(self, question: str, **asked: Any) -> list[tuple[Any, ...]]:
+        """What the database answers."""
+        with psycopg.connect(self.direct, autocommit=True) as conn:
+            return conn.execute(question, asked).fetchall()
+
+    def try_to_push(self, job: Job) -> bool:
+        """Push one to a server that may fail; record, and answer, whether it was acknowledged."""
         label = job.kwargs["label"]
         self.record.say("pushing", label=label)
         try:
             reference = self.chancy.sync_push(job)
         except psycopg.OperationalError as exc:
             self.record.say("in_doubt", label=label, why=str(exc))
-        else:
-            self.record.say("acked", job=reference.id, label=label)
+            return False
+        self.record.say("acked", job=reference.id, label=label)
+        return True
 
     def man(self, number: int, **options: Any) -> list[Member]:
         """Start so many workers; return when all are at work."""
@@ -77,15 +83,11 @@ class Scenario:
 
     def workers(self) -> set[str]:
         """The names of the workers that are on the list, and are not known to be dead."""
-        with psycopg.connect(self.direct, autocommit=True) as conn:
-            found = conn.execute("SELECT name FROM chancy_workers WHERE NOT dead").fetchall()
-        return {name for (name,) in found}
+        return {name for (name,) in self.rows("SELECT name FROM chancy_workers WHERE NOT dead")}
 
     def left(self) -> int:
         """How many jobs have not ended."""
-        with psycopg.connect(self.direct, autocommit=True) as conn:
-            (number,) = conn.execute("SELECT count(*) FROM chancy_jobs").fetchone() or (0,)
-        return int(number)
+        return int(self.rows("SELECT count(*) FROM chancy_jobs")[0][0])
 
     def drained(self, within: float, *, workers: int = 0) -> float:
         """Return once all have ended; fail if they have not within so many seconds.

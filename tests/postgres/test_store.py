@@ -184,6 +184,20 @@ async def test_a_claim_leaves_jobs_for_later_alone(dsn: str) -> None:
         assert await claim(store) == []
 
 
+async def test_what_falls_due_together_comes_in_the_order_of_its_times(dsn: str) -> None:
+    async with opened(dsn) as store:
+        soon = datetime.now(UTC) + timedelta(hours=1)
+        minutes = [3, 1, 2, 0, 1]
+        ids = await push(
+            store, *(Job("f", scheduled_at=soon + timedelta(minutes=m)) for m in minutes)
+        )
+        # As if all that time had passed: who was moved in the table stands elsewhere in it.
+        await fetch(store, "UPDATE {jobs} SET scheduled_at = scheduled_at - interval '2 hours'")
+        assert (await store.run(statements.promote(NAMES)))[0] == ["default"]
+        taken = [claimed.job.id for claimed in await claim(store)]
+        assert taken == [ids[n] for n in (3, 1, 4, 2, 0)]
+
+
 async def test_each_claim_counts_and_has_a_lease_of_its_own(dsn: str) -> None:
     async with opened(dsn) as store:
         await push(store, Job("f", kwargs={"a": 1}))
@@ -198,6 +212,19 @@ async def test_each_claim_counts_and_has_a_lease_of_its_own(dsn: str) -> None:
         assert second.job.attempts == 0
         assert None not in {first.job.lease_id, second.job.lease_id}
         assert first.job.lease_id != second.job.lease_id
+
+
+async def test_no_claim_is_forgotten_when_a_job_is_retried(dsn: str) -> None:
+    """`(id, claims)` names one execution, whatever an operator does."""
+    async with opened(dsn) as store:
+        (id_,) = await push(store, Job("f"))
+        for number in (1, 2, 3):
+            (claimed,) = await claim(store)
+            assert (claimed.job.id, claimed.job.claims) == (id_, number)
+            await store.settle([ended(claimed.job)])
+            assert await store.run(statements.retry(NAMES, [id_])) == {id_: "default"}
+        (job,) = await get(store, id_)
+        assert (job.claims, job.attempts, job.crashes) == (3, 0, 0)
 
 
 async def test_a_worker_that_is_dead_or_has_no_row_claims_nothing(dsn: str) -> None:
