@@ -134,8 +134,8 @@ class Job:
         if isinstance(template, Job):
             return template.options(**options)
         raise InvalidJob(
-            f"{func!r} is no job: decorate it with @job, or name what the worker has registered: "
-            "Job('acme.mail.send')"
+            f"{codec.shown(func)} is no job: decorate it with @job, or name what the worker has "
+            "registered: Job('acme.mail.send')"
         )
 
     def options(self, **changes: Unpack[JobOptions]) -> "Job":
@@ -211,7 +211,7 @@ class Job:
             if values.get("scheduled_at") is not None:
                 values["scheduled_at"] = datetime.fromisoformat(values["scheduled_at"])
         except (TypeError, ValueError) as exc:
-            raise InvalidJob(f"the packed job of {packed['func']!r}: {exc}") from exc
+            raise InvalidJob(f"the packed job of {codec.shown(packed['func'])}: {exc}") from exc
         return Job(**values)
 
     def limit(self, kind: LimitKind) -> float | None:

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import field, frozen
 
+from chancy_core.codec import shown
 from chancy_core.errors import InvalidValue
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ def identifier(_: Any, attribute: Any, value: str) -> None:
     if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
         raise InvalidValue(
             f"{attribute.name} must be 1 to 30 lower-case letters, digits and underscores, "
-            f"beginning with no digit, unlike {value!r:.200}"
+            f"beginning with no digit, unlike {shown(value)}"
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests import roles
+from tests.pooled import chancy_dsn, pooler  # noqa: F401 - fixtures
 from tests.site import site  # noqa: F401 - a fixture
 
 
@@ -44,7 +45,11 @@ def empty_dsn(chancy_empty_dsn: str) -> str:
 
 
 @pytest.fixture
-def dsn(request: pytest.FixtureRequest, chancy_dsn: str, least: roles.Least | None) -> str:
+def dsn(
+    request: pytest.FixtureRequest,
+    chancy_dsn: str,  # noqa: F811 - that fixture
+    least: roles.Least | None,
+) -> str:
     if least is None or roles.needs_owner(request.node.nodeid):
         return chancy_dsn
     return least.dsn(chancy_dsn)

@@ -103,6 +103,9 @@ NEEDS_OWNER = {
         "test_bulk_calls_answer_when_they_are_committed",
         "test_queues_change_when_it_is_committed",
         "test_one_that_is_purged_meanwhile_is_not_found",
+        "test_job_cancel_and_retry",
+        "test_job_purge",
+        "test_queue_delete",
     ),
     "writes rows by hand": (
         "test_a_row_full_of_nonsense_fails_alone",
@@ -114,6 +117,7 @@ NEEDS_OWNER = {
         "test_a_job_that_completes_itself_happens_once",
         "test_a_missing_partition_is_made_and_a_poison_does_not_hinder_it",
         "test_a_poison_alone_on_a_day_without_a_partition",
+        "test_plans",
     ),
 }
 

@@ -35,6 +35,12 @@ CREATE TABLE IF NOT EXISTS {migration_lock} (
     expires_at timestamptz NOT NULL
 );"""
 
+#: What a migration makes belongs to whoever owns our bookkeeping, whichever member of it migrates.
+AS_OWNER = (
+    "SELECT set_config('role', pg_get_userbyid(relowner), true) FROM pg_class "
+    "WHERE oid = '{migrations}'::regclass AND pg_has_role(relowner, 'MEMBER')"
+)
+
 _TAKE = """
 INSERT INTO {migration_lock} AS held (holder, taken_at, expires_at)
 VALUES (%(holder)s, clock_timestamp(), clock_timestamp() + make_interval(secs => %(lease)s))

@@ -24,6 +24,7 @@ from psycopg.rows import tuple_row
 from chancy_core.errors import MigrationError, MigrationsNeeded
 from chancy_core.migrate.line import Line, LineStatus, Step
 from chancy_core.migrate.lock import (
+    AS_OWNER,
     MigrationLock,
     autocommit,
     bookkeeping,
@@ -41,11 +42,6 @@ logger = logging.getLogger(__name__)
 # Who waits for a table's lock has everybody wait who comes after it: not for long, but often.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
 TRIES = 30
-#: What a migration makes belongs to whoever owns our bookkeeping, whichever member of it migrates.
-AS_OWNER = (
-    "SELECT set_config('role', pg_get_userbyid(relowner), true) FROM pg_class "
-    "WHERE oid = '{migrations}'::regclass AND pg_has_role(relowner, 'MEMBER')"
-)
 
 
 @attrs.frozen
@@ -78,16 +74,30 @@ class Migrator:
         """
         self._check_targets(to)
         lock = MigrationLock(self.names, self.lease)
-        async with autocommit(conn), lock.held(conn, wait):
+        async with autocommit(conn):
+            # Who may not migrate may find that there is nothing to do.
             statuses = await self.status(conn)
-            steps = self._steps(statuses, to)
-            for step in steps:
-                logger.info("migrating: %s", step)
-                await self._run(conn, lock, step)
-                if told is not None:
-                    told(step)
-            if _nothing_left(statuses, steps):
-                await lock.drop_bookkeeping(conn)
+            if not self._steps(statuses, to) and not _nothing_left(statuses, ()):
+                return ()
+            async with lock.held(conn, wait):
+                return await self._migrate(conn, lock, to, told)
+
+    async def _migrate(
+        self,
+        conn: psycopg.AsyncConnection[Any],
+        lock: MigrationLock,
+        to: Mapping[str, int] | None,
+        told: Callable[[Step], object] | None,
+    ) -> tuple[Step, ...]:
+        statuses = await self.status(conn)
+        steps = self._steps(statuses, to)
+        for step in steps:
+            logger.info("migrating: %s", step)
+            await self._run(conn, lock, step)
+            if told is not None:
+                told(step)
+        if _nothing_left(statuses, steps):
+            await lock.drop_bookkeeping(conn)
         return steps
 
     async def plan(

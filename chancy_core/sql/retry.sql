@@ -12,7 +12,8 @@ WITH picked AS MATERIALIZED (
                         claims, unique_key, at_most_once, exclusive, keep_result, created_at,
                         scheduled_at, errors)
     SELECT id, queue, func, args, meta, limits, 'pending', priority, max_attempts,
-           claims, unique_key, at_most_once, exclusive, keep_result, created_at, {now}(), errors
+           least(greatest(claims, 0), 1000000000),  -- what the table allows
+           unique_key, at_most_once, exclusive, keep_result, created_at, {now}(), errors
       FROM picked
      ORDER BY unique_key NULLS FIRST, id  -- as pushes do
     ON CONFLICT DO NOTHING

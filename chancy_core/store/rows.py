@@ -3,7 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from math import isfinite
 from typing import Any
 from uuid import UUID
@@ -45,6 +45,14 @@ def failures(text: str | None) -> tuple[Failure, ...]:
 def failure_text(failure: Failure | None) -> str | None:
     """Write what is added to the `errors` of a row."""
     return None if failure is None else json.dumps([attrs.asdict(failure)])
+
+
+def instant(given: datetime | None) -> datetime | None:
+    """Return a time as it is sent: PostgreSQL knows no offset of 16 hours, or of half a second."""
+    try:
+        return None if given is None else given.astimezone(UTC)
+    except OverflowError:  # before the year 1, or after 9999: only a filter asks for such
+        return given
 
 
 def limits(text: str | None) -> tuple[Limit, ...]:

@@ -36,7 +36,7 @@ async def block() -> None:
 
 
 def test_a_lease_that_does_not_begin_leaves_no_connection_behind(dsn, monkeypatch):
-    opened, connect = [], psycopg.connect
+    opened, connect = [], heartbeat.Conn.connect
     with connect(dsn, autocommit=True) as conn:
         conn.execute("ALTER TABLE chancy_workers RENAME TO gone")
 
@@ -44,7 +44,7 @@ def test_a_lease_that_does_not_begin_leaves_no_connection_behind(dsn, monkeypatc
         opened.append(connect(*args, **settings))
         return opened[-1]
 
-    monkeypatch.setattr(psycopg, "connect", connected)
+    monkeypatch.setattr(heartbeat.Conn, "connect", connected)
     with pytest.raises(psycopg.errors.UndefinedTable):
         heartbeat.Heartbeat(dsn, Chancy(dsn).names, name="w", tags=()).start()
     assert [conn.closed for conn in opened] == [True]

@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 
+import psycopg
+
 from chancy import Chancy, Job
 from tests.faults.record import say
 
@@ -50,7 +52,10 @@ def main(dsn: str, to: str, name: str) -> None:
             jobs = _jobs(to, f"{name}-{batch}")
             labels = [job.kwargs["label"] for job in jobs]
             say(to, "pushing", labels=labels)
-            references = chancy.sync_push_many(jobs)
+            try:
+                references = chancy.sync_push_many(jobs)
+            except psycopg.OperationalError:  # nothing of it was acknowledged
+                continue
             for reference, label in zip(references, labels, strict=True):
                 if reference.new:
                     say(to, "acked", job=reference.id, label=label)

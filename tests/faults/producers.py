@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.faults.armada import ROOT
+from tests.faults.armada import ROOT, until
 from tests.faults.earlier import Earlier
 
 
@@ -16,11 +16,12 @@ class Producers:
 
     def __init__(self, dsn: str, record: Path) -> None:
         self.told = [dsn, str(record)]
+        self.record = record
         self.started: list[subprocess.Popen[bytes]] = []
         self.living: list[tuple[subprocess.Popen[bytes], Earlier | None]] = []
 
     def start(self, earlier: Earlier | None = None) -> None:
-        """Start one, of the release before if that is given."""
+        """Start one, of the release before if that is given; return when it pushes."""
         release = "old" if earlier else "new"
         name = f"{release}-producer-{len(self.started)}"
         told = earlier.environment if earlier else {}
@@ -31,6 +32,7 @@ class Producers:
         )
         self.started.append(process)
         self.living.append((process, earlier))
+        until(lambda: name in self.record.read_text(), 30, f"{name} pushes")
 
     def replace(self) -> None:
         """Kill one at random, and start another of its kind."""

@@ -1,5 +1,6 @@
 """H: a rolling deploy. The release before this one runs beside it, on this one's schema."""
 
+import random
 import time
 from collections import Counter
 from contextlib import closing
@@ -155,17 +156,21 @@ def test_both_releases_at_work_while_the_schema_is_brought_up_and_processes_are_
         closing(Producers(old_dsn, run.record.path)) as producers,
     ):
         armada, old = run.armada, run.armada.raise_nursery(environment=earlier.environment)
-        armada.start(2, nursery=old)
+        run.man(2, nursery=old)
         producers.start(earlier)
         until(lambda: len(run.history().of_kind("end")) > 20, 30, "the old work")
         run.chancy.sync_migrate()
-        armada.start(2)
+        run.man(2)
         producers.start()
         kills, until_then = 0, time.monotonic() + seconds
         while time.monotonic() < until_then:
-            time.sleep(0.5)
-            armada.kill(armada.pick())
-            if kills % 3 == 0:  # one needs a second to begin
+            time.sleep(0.3)
+            names = run.workers()
+            at_work = [m for m in armada.members.values() if m.name in names]
+            if len(at_work) < 2:
+                continue
+            armada.kill(random.choice(at_work))
+            if kills % 5 == 0:
                 producers.replace()
             kills += 1
             until(armada.look, 5, "who was killed has ended")

@@ -41,6 +41,7 @@ def imposed(request, dsn):
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("imposed", [IMPOSED["serializable"]], ids=["serializable"], indirect=True)
 async def test_all_that_an_application_asks_for(imposed, dsn):
     await errand(dsn)
 

@@ -1,6 +1,7 @@
 """The script that makes the roles: by whom, run again, with which names; migrations after it."""
 
 import uuid
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -100,6 +101,16 @@ async def test_the_script_of_a_migration_is_run_by_the_migrating_role(empty_dsn:
             assert [str(step) for step in await newer.plan(conn)] == ["mail 0003_index up"]
 
 
+async def test_who_may_not_migrate_may_find_that_there_is_nothing_to_do(empty_dsn: str) -> None:
+    names = Names()
+    await migrate(empty_dsn, migrator(names))
+    with granted(empty_dsn, names, texts(LINE)) as made:
+        for role in ("push", "work", "look"):
+            await migrate(made[role], migrator(names))
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await migrate(made[role], migrator(names, NEWER))
+
+
 async def test_what_was_granted_besides_is_taken_back(empty_dsn: str) -> None:
     await migrate(empty_dsn, migrator(Names()))
     with granted(empty_dsn) as made, psycopg.connect(empty_dsn, autocommit=True) as conn:
@@ -146,13 +157,27 @@ HOSTILE = [
 ]
 
 
-@pytest.mark.parametrize("prefix", [*HOSTILE, "a" * 31, "pg_", None, 1, b"a"])
-def test_names_that_are_none_are_refused(prefix: Any) -> None:
-    with pytest.raises(InvalidValue, match=r"prefix must be 1 to 30|PostgreSQL's own"):
-        Roles(Names(), prefix)
+@pytest.mark.parametrize("name", [*HOSTILE, "a" * 31, None, 1, b"a"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda name: Names(schema=name),
+        lambda name: Names(prefix=name),
+        lambda name: Roles(Names(), name),
+    ],
+    ids=["schema", "prefix", "roles"],
+)
+def test_names_that_are_none_are_refused(make: Callable[[Any], object], name: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"(schema|prefix) must be 1 to 30 lower-case letters"):
+        make(name)
 
 
-@given(st.text())
+def test_names_of_postgresqls_own_are_refused() -> None:
+    with pytest.raises(InvalidValue, match="PostgreSQL's own: 'pg_'"):
+        Roles(Names(), "pg_")
+
+
+@given(st.text() | st.from_regex(r"[a-z_][a-z0-9_]{0,30}\n?"))
 def test_whatever_name_is_taken_needs_no_quoting(prefix: str) -> None:
     try:
         script = Roles(Names(), prefix).script([])

@@ -14,7 +14,7 @@ from chancy import Chancy, State, Worker
 from chancy_core import hint
 from chancy_core.assign import CALM
 from chancy_core.store.store import Store
-from tests.faults.sizes import size
+from tests.faults.sizes import figure, size
 from tests.nobody import runs_when_told
 from tests.stage import Stage, connect, push
 
@@ -117,6 +117,7 @@ async def test_a_stranger_changes_nothing_however_much_he_says(
         payloads = forged(count, subjects)
         await anyio.to_thread.run_sync(flood, stranger, channels, payloads)
         await anyio.sleep(2 * CALM)
+        figure("hostile notifications, on each of two channels", count)
         assert sum(asked.values()) > 1  # a hint has somebody look
         allowed = (time.monotonic() - since) / CALM + 3
         assert {what: n for what, n in asked.items() if n > allowed} == {}
