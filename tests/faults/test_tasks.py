@@ -101,8 +101,8 @@ def test_a_dead_task_ends_the_worker_or_begins_again(dsn, tmp_path):
         chancy={"plugins": ["tests.faults.ailments:onlooker"]},
     ) as run:  # fmt: skip
         run.armada.start(2)
-        for first in range(0, len(cases), 10):
-            took = max(took, _attack(run, cases[first : first + 10]))
+        for first in range(0, len(cases), 12):
+            took = max(took, _attack(run, cases[first : first + 12]))
         run.drained(30)
         found = run.judged()
     figure(
