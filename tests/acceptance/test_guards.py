@@ -70,6 +70,17 @@ async def test_the_flush_at_shutdown_writes_the_last_outcomes(chancy, dsn, stage
     assert (done.state, done.attempts) == (State.SUCCEEDED, 1)
 
 
+async def test_what_a_worker_holds_is_given_back_as_it_leaves(chancy, dsn):
+    reference = await chancy.push(Job("f", queue="of nobody"))
+    async with Worker(chancy), await connect(dsn) as conn:
+        await conn.execute(  # as if the answer to its last claim had been lost
+            "UPDATE chancy_jobs SET state = 'running', claims = 1, lease_id = gen_random_uuid(),"
+            " worker = (SELECT id FROM chancy_workers)"
+        )
+    left = await chancy.get_job(reference)
+    assert (left.state, left.attempts, left.crashes) == (State.PENDING, 0, 0)
+
+
 async def test_a_lease_ends_by_the_clock_of_the_database(chancy):
     late = await announce(chancy, lease=60, clock=time.time() - 86_400)
     assert await chancy.store.run(statements.bury(chancy.names)) == set()

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.mutants.guards import MUTANTS, Mutant
+from tests.faults.mutants.guards import MUTANTS
+from tests.faults.mutants.mutant import Mutant
 from tests.faults.mutants.patches import DoesNotApply, Python, Sql
 from tests.faults.mutants.trial import ROOT, trials
 from tests.faults.sizes import figure, size

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from attrs import field, frozen
 
-from tests.faults.mutants.guards import Mutant
+from tests.faults.mutants.mutant import Mutant
 from tests.faults.mutants.patches import apply
 
 ROOT = Path(__file__).parents[3]
