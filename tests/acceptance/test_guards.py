@@ -151,6 +151,21 @@ async def test_no_job_is_taken_from_a_worker_that_was_not_declared_dead(chancy):
     }
 
 
+async def test_a_rescue_passes_over_what_another_has_locked(chancy, dsn):
+    ghosts = [await announce(chancy, lease=60) for _ in range(2)]
+    jobs = [await running(chancy, ghost) for ghost in ghosts]
+    other = await announce(chancy, lease=-1)
+    for ghost in ghosts:
+        await chancy.store.run(statements.renew(chancy.names, ghost, -1))
+    async with await connect(dsn) as conn, conn.transaction():
+        await conn.execute("SELECT FROM chancy_workers WHERE id = %s FOR UPDATE", [other])
+        await conn.execute("SELECT FROM chancy_jobs WHERE id = %s FOR UPDATE", [jobs[0]])
+        with anyio.fail_after(5):
+            assert await chancy.store.run(statements.bury(chancy.names)) == set(ghosts)
+            taken = await chancy.store.run(statements.rescue(chancy.names, 3, 500))
+    assert taken == {jobs[1]: ("q", "pending")}
+
+
 async def test_what_may_be_begun_at_most_once_is_not_given_back_but_lost(chancy):
     leaver = await announce(chancy, lease=60)
     once = await running(chancy, leaver, at_most_once=True)

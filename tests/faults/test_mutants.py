@@ -9,9 +9,9 @@ from tests.faults.mutants.guards import MUTANTS
 from tests.faults.mutants.mutant import Mutant
 from tests.faults.mutants.patches import DoesNotApply, Python, Sql
 from tests.faults.mutants.trial import ROOT, trials
-from tests.faults.sizes import figure, size
+from tests.faults.sizes import figure
 
-#: Those that each change tries; a release tries all.
+#: Those that each change tries; a release tries all, in a run of its own.
 FEW = (
     "an outcome that ends a job counts under any lease",
     "a claim waits for rows that another has locked",
@@ -26,11 +26,10 @@ FEW = (
 
 @pytest.mark.faults
 @pytest.mark.timeout(900)
-def test_each_guard_is_missed(server: str, tmp_path: Path):
-    mutants = [mutant for mutant in MUTANTS if size(mutant.name in FEW, True)]
-    assert len(mutants) >= len(FEW)
+def test_a_guard_that_is_taken_out_is_missed(server: str, tmp_path: Path):
+    mutants = [mutant for mutant in MUTANTS if mutant.name in FEW]
     runs = list(trials(mutants, server, tmp_path))
-    figure("mutants: caught, of", [sum(ran.as_it_should for ran in runs[1:]), len(mutants)])
+    figure("a few mutants: caught, of", [sum(ran.as_it_should for ran in runs[1:]), len(mutants)])
     for ran in runs:
         assert ran.as_it_should, (ran.mutant, ran.status, ran.asked, ran.passed, ran.output)
 

@@ -93,6 +93,18 @@ LIVING = (
         (f"{GUARDS}::test_the_dead_are_declared_so_in_the_transaction_that_takes_their_jobs",),
     ),
     Mutant(
+        "who declares others dead waits for rows that another has locked",
+        "locked",
+        (Sql(f"{SQL}/bury.sql", "FOR UPDATE SKIP LOCKED", "FOR UPDATE"),),
+        (f"{GUARDS}::test_a_rescue_passes_over_what_another_has_locked",),
+    ),
+    Mutant(
+        "a rescue waits for rows that another has locked",
+        "locked",
+        (Sql(f"{SQL}/rescue.sql", "FOR UPDATE SKIP LOCKED", "FOR UPDATE"),),
+        (f"{GUARDS}::test_a_rescue_passes_over_what_another_has_locked",),
+    ),
+    Mutant(
         "a rescue locks nothing",
         "rescue_at_once",
         (Sql(f"{SQL}/rescue.sql", "       FOR UPDATE SKIP LOCKED\n"),),
