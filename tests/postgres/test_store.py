@@ -217,7 +217,7 @@ async def test_each_claim_counts_and_has_a_lease_of_its_own(dsn: str) -> None:
         assert (first.job.worker, first.job.claims, first.arguments) == (worker, 1, '{"a": 1}')
         assert first.job.started_at is not None
         assert set(await store.run(statements.give_back(NAMES, worker))) == {first.job.id}
-        (second,) = await claim(store)
+        (second,) = await claim(store, worker=worker)
         assert (second.job.id, second.job.claims) == (first.job.id, 2)
         assert second.job.attempts == 0
         assert None not in {first.job.lease_id, second.job.lease_id}
