@@ -9,11 +9,13 @@ from contextlib import suppress
 from pathlib import Path
 
 import anyio
+import psycopg
 import pytest
 from anyio import to_thread
 
 from chancy import Chancy, ChancyError, Queue, Worker
 from chancy_core import heartbeat
+from chancy_core.claim import Claimer
 from chancy_core.errors import InvalidValue
 from chancy_core.health import Health, http, vitals
 from chancy_core.health.http import Probes
@@ -80,23 +82,38 @@ async def test_without_a_queue_it_is_ready(dsn: str) -> None:
 
 async def test_while_the_database_is_away(dsn: str, monkeypatch: pytest.MonkeyPatch, stage) -> None:
     monkeypatch.setattr(heartbeat, "INTERVAL", 0.2)
-    monkeypatch.setattr(vitals, "RENEWED", 0.5)
+    monkeypatch.setattr(vitals, "RENEWED", 0.8)
+    monkeypatch.setattr(vitals, "CLAIMING", 0.8)
     async with proxied(dsn) as way, Chancy(way.dsn) as chancy:
         await chancy.declare(Queue("q", executor="async", polling_interval=0.1))
         async with Worker(chancy) as worker:
             assert worker.health == GOOD
             way.freeze()
-            away = await until(worker, lambda health: not health.ready)
-            assert away.live
+            away = await until(worker, lambda health: len(health.reasons) == 2)
+            assert (away.live, away.ready) == (True, False)
             assert "its lease was last renewed" in away.reasons[0]
+            assert "its claim has waited" in away.reasons[1]
             way.thaw()
             await until(worker, lambda health: health == GOOD)
-            way.refusing_after = 0
-            await way.cut()
-            away = await until(worker, lambda health: "claim failed" in str(health.reasons))
-            assert away.live
-            way.refusing_after = None
-            await until(worker, lambda health: health == GOOD)
+
+
+async def test_a_claim_that_fails(chancy: Chancy, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing = True
+    claim = Claimer._claim
+
+    async def fail(self: Claimer, free: dict[str, int]) -> object:
+        if failing:
+            raise psycopg.OperationalError("the disk is full")
+        return await claim(self, free)
+
+    monkeypatch.setattr(Claimer, "_claim", fail)
+    async with Worker(chancy) as worker:
+        health = await until(worker, lambda health: not health.ready)
+        assert health == Health(
+            live=True, ready=False, reasons=("its last claim failed: the disk is full",)
+        )
+        failing = False
+        await until(worker, lambda health: health == GOOD)
 
 
 async def test_a_blocked_loop_is_not_live(chancy: Chancy, tmp_path: Path) -> None:
