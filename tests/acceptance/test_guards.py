@@ -114,7 +114,7 @@ async def test_nobody_is_declared_dead_before_ones_own_renewals_are_without_a_ga
     living._last -= heartbeat.LEASE
     assert not await beat()  # it was away for a lease
     living._gapless_since -= heartbeat.LEASE
-    living._interrupted()
+    living._interrupted(ConnectionError())
     assert not await beat()  # its link was cut
     living._gapless_since -= heartbeat.LEASE
     assert await beat()
