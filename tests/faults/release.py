@@ -1,10 +1,10 @@
 """The attacks at the size of a release, and their report: `python -m tests.faults.release`.
 
-Runs, each in a process of its own: the attacks, once more as many as in a change; the tests of
-what keeps the promise without any plugin (`CHANCY_ALLOW=`); the acceptance tests through a pooler
-and as a role of the least rights; the mutants. Writes `docs/reliability/release.md`, in which every
-skipped test stands with the capability that this machine lacks. The exit status is 1 if anything
-failed. Takes about an hour on two cores.
+Runs, each in a process of its own and several at a time: every file of attacks, more often than in
+a change; those on what keeps the promise without any plugin (`CHANCY_ALLOW=`); the acceptance tests
+through a pooler and as a role of the least rights; the mutants. Writes
+`docs/reliability/release.md`, in which every skipped test stands with the capability that this
+machine lacks. The exit status is 1 if anything failed. Takes about an hour on two cores.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -36,17 +37,43 @@ class Part:
     environment: dict[str, str] = field(factory=dict)
 
 
+#: Those that take longest, which are begun first.
+LONG = ("terms", "machine", "commits", "zombies", "network", "server", "poison", "explorer")
 KEEPING = ["tests/faults/known", "tests/faults/test_kills.py", "tests/faults/test_zombies.py"]
-PARTS = (
-    Part("the attacks, at the size of a release", [*PYTEST, "-m", "faults", "tests/faults"],
-         {"CHANCY_FAULTS": "release"}),
-    Part("without any plugin, CHANCY_ALLOW=", [*PYTEST, *KEEPING], {"CHANCY_ALLOW": ""}),
-    Part("through a pooler of transactions", [*PYTEST, "tests/acceptance", "-m", "not slow"],
-         {"CHANCY_TEST_POOLER": "transaction"}),
-    Part("as a role of the least rights", [*PYTEST, "tests/acceptance", "-m", "not slow"],
-         {"CHANCY_TEST_ROLES": "1"}),
-    Part("the mutants", [sys.executable, "-m", "tests.faults.mutants"]),
-)  # fmt: skip
+ALSO = (
+    Part(
+        "acceptance, through a pooler of transactions",
+        [*PYTEST, "tests/acceptance", "-m", "not slow"],
+        {"CHANCY_TEST_POOLER": "transaction"},
+    ),
+    Part(
+        "acceptance, as a role of the least rights",
+        [*PYTEST, "tests/acceptance", "-m", "not slow"],
+        {"CHANCY_TEST_ROLES": "1"},
+    ),
+    Part("attacks without any plugin", [*PYTEST, "-m", "faults", *KEEPING], {"CHANCY_ALLOW": ""}),
+    Part("mutants", [sys.executable, "-m", "tests.faults.mutants"]),
+)
+
+
+def parts() -> list[Part]:
+    """All runs, in the order in which they are begun: each file of attacks, and the others."""
+    files = [*ROOT.glob("tests/faults/**/test_*.py"), *ROOT.glob("tests/security/test_*.py")]
+    files = [file for file in files if "pytest.mark.faults" in file.read_text()]
+
+    def place(file: Path) -> int:
+        name = file.stem.removeprefix("test_")
+        return LONG.index(name) if name in LONG else len(LONG)
+
+    attacks = [
+        Part(
+            file.relative_to(ROOT / "tests").as_posix(),
+            [*PYTEST, "-m", "faults", str(file.relative_to(ROOT))],
+            {"CHANCY_FAULTS": "release"},
+        )
+        for file in sorted(files, key=lambda file: (place(file), file))
+    ]
+    return [*attacks[: len(LONG)], *ALSO, *attacks[len(LONG) :]]
 
 
 @frozen
@@ -62,15 +89,18 @@ class Ran:
 
 
 def run(part: Part, folder: Path) -> Ran:
-    """Run a part; its output goes where ours goes."""
-    print(f"\n=== {part.name}", flush=True)
-    xml = folder / "results.xml"
-    xml.unlink(missing_ok=True)
+    """Run a part; what it printed is shown when it has ended."""
+    xml = folder / f"{part.name.replace('/', '-')}.xml"
     told = {"CHANCY_FAULTS_FIGURES": str(folder / "figures.jsonl")} | part.environment
     command = [*part.command, f"--junitxml={xml}"] if "pytest" in part.command else part.command
     began = time.monotonic()
-    status = subprocess.run(command, cwd=ROOT, env=os.environ | told, check=False).returncode
+    done = subprocess.run(
+        command, cwd=ROOT, env=os.environ | told, check=False, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
     seconds = time.monotonic() - began
+    print(f"\n=== {part.name}: status {done.returncode} after {seconds:.0f} s", flush=True)
+    print(done.stdout if done.returncode else done.stdout[-300:], flush=True)
     passed, failed, skipped = 0, [], {}
     for case in ET.parse(xml).iter("testcase") if xml.exists() else ():
         name = f"{case.get('classname')}::{case.get('name')}"
@@ -81,7 +111,9 @@ def run(part: Part, folder: Path) -> Ran:
             failed.append(name)
         else:
             passed += 1
-    return Ran(part, status, seconds, passed, failed, skipped)
+    if done.returncode and not failed:
+        failed.append(f"{part.name}: status {done.returncode}")
+    return Ran(part, done.returncode, seconds, passed, failed, skipped)
 
 
 def _machine() -> list[str]:
@@ -107,6 +139,7 @@ def report(runs: list[Ran], figures: list[tuple[str, object]]) -> str:
     """The page: what ran, what was counted, what was skipped and why."""
     made = "Made by `python -m tests.faults.release`. [What it proves](../reliability.md)."
     lines = ["# The attacks of a release", "", *_machine(), "", made, ""]
+    lines += [f"In all {sum(ran.passed for ran in runs):,} tests passed.", ""]
     lines += ["| run | passed | failed | skipped | seconds |", "| --- | --- | --- | --- | --- |"]
     lines += [_row(ran) for ran in runs]
     lines += ["", "## Figures", "", "| what | figure |", "| --- | --- |"]
@@ -132,17 +165,18 @@ def _told(value: object) -> str:
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--only", help="run the parts whose names hold this")
+    options.add_argument("--only", default="", help="run the parts whose names hold this")
     options.add_argument("--to", type=Path, default=REPORT, help="where the report is written")
+    options.add_argument("--at-once", type=int, default=(os.cpu_count() or 1) + 1)
     told = options.parse_args()
+    wanted = [part for part in parts() if told.only in part.name]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        runs = [run(part, folder) for part in PARTS if not told.only or told.only in part.name]
+        with ThreadPoolExecutor(told.at_once) as pool:
+            runs = list(pool.map(lambda part: run(part, folder), wanted))
         noted = folder / "figures.jsonl"
-        figures = (
-            [json.loads(line) for line in noted.read_text().splitlines()] if noted.exists() else []
-        )
-        told.to.write_text(report(runs, figures))
+        lines = noted.read_text().splitlines() if noted.exists() else []
+        told.to.write_text(report(runs, sorted(json.loads(line) for line in lines)))
     print(f"\nwrote {told.to}")
     return int(any(ran.status for ran in runs))
 
