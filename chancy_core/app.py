@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from chancy_core.hint import Hint
     from chancy_core.notify import Notifier
     from chancy_core.plugins import Plugins
-    from chancy_core.store.requests import Request
+    from chancy_core.store.carrying import Request
     from chancy_core.store.store import Store
     from chancy_core.waiting import Waiting
 

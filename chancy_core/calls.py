@@ -26,7 +26,7 @@ from chancy_core.statement import Names
 if TYPE_CHECKING:
     from chancy_core.filter import Answer, JobFilter, Page
     from chancy_core.plugins import Plugins
-    from chancy_core.store.requests import Request
+    from chancy_core.store.carrying import Request
     from chancy_core.store.rows import WorkerInfo
     from chancy_core.waiting import Waiting
 

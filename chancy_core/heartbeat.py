@@ -206,7 +206,6 @@ class Heartbeat:
             if self._at_once == 1:
                 raise
             log.warning("cannot take back %d jobs of the dead at once: %s", self._at_once, exc)
-            self._conn.call_timeout = LEASE * PATIENCE
             self._at_once //= 2
             self._conn.call_timeout = LEASE * PATIENCE
             return self._at_once

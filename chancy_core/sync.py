@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from chancy_core.hint import Hint
     from chancy_core.plugins import Plugins
     from chancy_core.postgres.threaded import ThreadedPool
-    from chancy_core.store.requests import Request
+    from chancy_core.store.carrying import Request
     from chancy_core.store.rows import WorkerInfo
 
 T = TypeVar("T")
@@ -102,11 +102,11 @@ class Twins(abc.ABC):
 
     def ask_sync(self, request: "Request[T]") -> T:
         """Carry out a request of the store's. Blocks; refused nowhere, it is no twin."""
-        from chancy_core.store import requests, statements
+        from chancy_core.store import carrying, statements
         from chancy_core.store.store import TRANSIENT
 
         hints: dict[Hint, None] = {}
-        answer = requests.carry_out_sync(request, self._run_sync, hints.setdefault)
+        answer = carrying.carry_out_sync(request, self._run_sync, hints.setdefault)
         if hints and self.notifications:
             try:
                 self._run_sync(statements.notify(self.names, hints))

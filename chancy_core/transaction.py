@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from chancy_core.hint import Hint
-    from chancy_core.store.requests import Request
+    from chancy_core.store.carrying import Request
 
     Sync = psycopg.Connection[Any] | psycopg.Cursor[Any]
     Async = psycopg.AsyncConnection[Any] | psycopg.AsyncCursor[Any]
@@ -25,7 +25,7 @@ def within(conn: "Sync | Async", request: "Request[T]", names: Names, *, tell: b
     """
     import psycopg
 
-    from chancy_core.store import requests, statements
+    from chancy_core.store import carrying, statements
 
     if isinstance(conn, psycopg.Cursor | psycopg.AsyncCursor):
         conn = conn.connection
@@ -38,9 +38,9 @@ def within(conn: "Sync | Async", request: "Request[T]", names: Names, *, tell: b
         return answer
 
     if isinstance(conn, psycopg.Connection):
-        return requests.carry_out_sync(told(), partial(run_sync, conn), hints.append)
+        return carrying.carry_out_sync(told(), partial(run_sync, conn), hints.append)
     if isinstance(conn, psycopg.AsyncConnection):
-        return requests.carry_out(told(), partial(_run, conn), hints.append)
+        return carrying.carry_out(told(), partial(_run, conn), hints.append)
     raise InvalidValue(
         "give a psycopg Connection or Cursor, an AsyncConnection or AsyncCursor, or one of "
         f"chancy_core.postgres, not {conn!r}"

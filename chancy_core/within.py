@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from chancy_core.filter import Answer
     from chancy_core.plugins import Plugins
-    from chancy_core.store.requests import Request
+    from chancy_core.store.carrying import Request
 
     Sync = psycopg.Connection[Any] | psycopg.Cursor[Any]
     Async = psycopg.AsyncConnection[Any] | psycopg.AsyncCursor[Any]

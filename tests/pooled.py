@@ -3,6 +3,7 @@
     CHANCY_TEST_POOLER=transaction pytest tests/acceptance tests/kit tests/postgres/test_store.py
 
 What is asked of the database goes through it, by tests as well; what is told comes past it.
+Workers in processes of their own hear nothing then: they find out by looking.
 """
 
 import os
@@ -14,6 +15,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from chancy import Chancy
 
 MODE = os.environ.get("CHANCY_TEST_POOLER")
+#: The way to each database of a test that leads past the pooler, by the one that leads through it.
+_direct: dict[str, str] = {}
+
+
+def past(dsn: str) -> str:
+    """The way to a test's database that leads past the pooler, for whoever needs a session."""
+    return _direct.get(dsn, dsn)
 
 
 @pytest.fixture(scope="session")
@@ -39,12 +47,8 @@ def chancy_dsn(
         return
     direct = make_conninfo(chancy_dsn)
     through = make_conninfo(pooler, dbname=conninfo_to_dict(direct)["dbname"])
-    conninfo = Chancy.listen_conninfo.fget
-    assert conninfo is not None
-
-    def past(chancy: Chancy) -> str:
-        told = conninfo(chancy)
-        return direct if told == through else told
-
-    monkeypatch.setattr(Chancy, "listen_conninfo", property(past))
+    monkeypatch.setitem(_direct, through, direct)
+    listens = Chancy.listen_conninfo.fget
+    assert listens is not None
+    monkeypatch.setattr(Chancy, "listen_conninfo", property(lambda self: past(listens(self))))
     yield through

@@ -9,12 +9,13 @@ import anyio
 from chancy import Chancy, QueuedJob, Worker
 from chancy_core.postgres import Connection
 from chancy_core.store import statements
+from tests.pooled import past
 
 
 @asynccontextmanager
 async def listening(dsn: str) -> AsyncIterator[Callable[[], Awaitable[list[tuple[str, str]]]]]:
     names = Chancy(dsn).names
-    async with await Connection.connect(dsn, autocommit=True) as conn:
+    async with await Connection.connect(past(dsn), autocommit=True) as conn:
         for channel in (names.channel, names.answers):
             await conn.execute(f'LISTEN "{channel}"')
 

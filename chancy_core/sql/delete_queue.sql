@@ -10,7 +10,6 @@ WITH gone AS (
      ORDER BY id
        FOR UPDATE
 ), purged AS (
-    DELETE FROM {jobs} WHERE id = ANY(ARRAY(SELECT id FROM target))
-    RETURNING id
+    DELETE FROM {jobs} WHERE id = ANY(ARRAY(SELECT id FROM target)) RETURNING id
 )
 SELECT (SELECT count(*) FROM purged)::int FROM gone

@@ -1,8 +1,9 @@
 -- Give back, uncounted, what a worker holds: all of it when it leaves, or those `leases` that it
 -- does not know. What may have `begun` and may be begun only once is lost; what somebody wanted
--- cancelled is. Answers (id, queue, state).
+-- cancelled is. Answers (id, queue, state). What is wanted is read from the locked row: somebody
+-- may have marked it after this statement began.
 WITH held AS MATERIALIZED (
-    SELECT id FROM {jobs}
+    SELECT id, %(begun)s AND at_most_once AS lost, cancelling FROM {jobs}
      WHERE state = 'running' AND worker = %(worker)s
        AND (%(leases)s::uuid[] IS NULL OR lease_id = ANY(%(leases)s::uuid[]))
      ORDER BY id
@@ -10,12 +11,11 @@ WITH held AS MATERIALIZED (
 ), again AS (
     UPDATE {jobs}
        SET state = 'pending', worker = NULL, lease_id = NULL, started_at = NULL
-     WHERE id = ANY(ARRAY(SELECT id FROM held))
-       AND NOT (%(begun)s AND at_most_once) AND NOT cancelling
+     WHERE id = ANY(ARRAY(SELECT id FROM held WHERE NOT lost AND NOT cancelling))
     RETURNING id, queue
 ), gone AS (
     DELETE FROM {jobs}
-     WHERE id = ANY(ARRAY(SELECT id FROM held)) AND (%(begun)s AND at_most_once OR cancelling)
+     WHERE id = ANY(ARRAY(SELECT id FROM held WHERE lost OR cancelling))
     RETURNING *
 ), ended AS (
     INSERT INTO {history} (id, queue, func, args, meta, limits, state, priority, max_attempts,

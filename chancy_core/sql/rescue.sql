@@ -2,7 +2,8 @@
 -- limit are quarantined, those that may be begun only once are lost, those that somebody wanted
 -- cancelled are. Runs in the transaction of `bury`, after it. Answers (id, queue, state).
 WITH orphan AS MATERIALIZED (
-    SELECT job.id FROM {jobs} AS job
+    SELECT job.id, job.at_most_once OR job.cancelling OR job.crashes + 1 >= %(crash_limit)s AS over
+      FROM {jobs} AS job
      WHERE job.state = 'running'
        AND NOT EXISTS (SELECT FROM {workers} AS w WHERE w.id = job.worker AND NOT w.dead)
      ORDER BY job.id
@@ -12,13 +13,11 @@ WITH orphan AS MATERIALIZED (
     UPDATE {jobs}
        SET state = 'pending', crashes = crashes + 1,
            worker = NULL, lease_id = NULL, started_at = NULL
-     WHERE id = ANY(ARRAY(SELECT id FROM orphan))
-       AND crashes + 1 < %(crash_limit)s AND NOT at_most_once AND NOT cancelling
+     WHERE id = ANY(ARRAY(SELECT id FROM orphan WHERE NOT over))
     RETURNING id, queue
 ), gone AS (
     DELETE FROM {jobs}
-     WHERE id = ANY(ARRAY(SELECT id FROM orphan))
-       AND (crashes + 1 >= %(crash_limit)s OR at_most_once OR cancelling)
+     WHERE id = ANY(ARRAY(SELECT id FROM orphan WHERE over))
     RETURNING *
 ), ended AS (
     INSERT INTO {history} (id, queue, func, args, meta, limits, state, priority, max_attempts,

@@ -1,7 +1,8 @@
 -- Bring finished jobs back, and those scheduled for later forward: attempts and crashes at zero,
 -- claims and errors kept, a new place in line. A finished one whose unique key a live job holds by now
--- stays where it is. Answers (id, queue) of those that are to run now. Locks the history first, each
--- table by id.
+-- stays where it is. Answers (id, queue) of those that are to run now. A job that is moved at this
+-- moment is not among them, since this statement's snapshot is older: the caller asks again. Locks the
+-- history first, each table by id.
 WITH picked AS MATERIALIZED (
     SELECT * FROM {history}
      WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND finished_at >= %(since)s

@@ -6,7 +6,7 @@ goes out once what was written is committed. Whoever has a connection can carry 
 is written once.
 """
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -20,52 +20,16 @@ from chancy_core.job import Job, QueuedJob, Reference, State
 from chancy_core.queue import Queue, named
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
+from chancy_core.store.carrying import Request
 from chancy_core.store.history import into_history
 from chancy_core.store.rows import Queues
 
 T = TypeVar("T")
-Request = Generator[Statement[Any] | Hint, Any, T]
 
 #: How many jobs one statement of a bulk call is about, at most.
 BATCH = 1000
-
-
-async def carry_out(
-    request: Request[T],
-    run: Callable[[Statement[Any]], Awaitable[Any]],
-    hint: Callable[[Hint], object],
-) -> T:
-    """Carry out a request; an error of a statement is raised inside of it."""
-    try:
-        step = next(request)
-        while True:
-            if isinstance(step, Hint):
-                hint(step)
-                step = next(request)
-                continue
-            try:
-                answer = await run(step)
-            except Exception as exc:  # noqa: BLE001 - the request knows what it means, or lets it out
-                step = request.throw(exc)
-            else:
-                step = request.send(answer)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-
-
-def carry_out_sync(
-    request: Request[T], run: Callable[[Statement[Any]], Any], hint: Callable[[Hint], None]
-) -> T:
-    """Carry out a request without an event loop: *run* answers at once."""
-
-    async def answered(statement: Statement[Any]) -> Any:
-        return run(statement)
-
-    try:
-        carry_out(request, answered, hint).send(None)
-    except StopIteration as end:
-        return end.value  # type: ignore[no-any-return]
-    raise AssertionError("nothing here can wait")
+#: How often jobs are asked about that move while they are: what never can be moved has an end too.
+ROUNDS = 10
 
 
 def one(statement: Statement[T]) -> Request[T]:
@@ -187,10 +151,9 @@ def cancel(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answ
         rest = batch
         while rest:
             done |= yield from into_history(names, statements.cancel(names, rest))
-            rest = [id_ for id_ in batch if id_ not in done]
-            states = (yield statements.states(names, rest)) if rest else {}
+            states = yield from _left(names, batch, done)
             # Who is live and in no answer was being claimed at that very moment.
-            rest = [id_ for id_ in rest if id_ in states and not states[id_].finished]
+            rest = [id_ for id_, state in states.items() if not state.finished]
         for id_, what in done.items():
             yield Hint(hint.CANCELLED if what == "cancelling" else hint.FINISHED, str(id_))
         answers += [_answer(id_, done.get(id_), states.get(id_)) for id_ in batch]
@@ -202,16 +165,26 @@ def retry(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answe
     answers: list[Answer] = []
     queues: set[str] = set()
     for batch in (yield from _batches(names, which)):
-        done = yield statements.retry(names, batch)
+        done: dict[UUID, str] = {}
+        states: dict[UUID, State] = {}
+        held: set[UUID] = set()
+        rest = batch
+        for _ in range(ROUNDS):
+            done |= yield statements.retry(names, rest)
+            states = yield from _left(names, batch, done)
+            held = yield from _held(names, [i for i, state in states.items() if state.finished])
+            # Who could be brought back and was not was being moved at that very moment.
+            movable = (i for i, s in states.items() if s.finished or s is State.SCHEDULED)
+            rest = [id_ for id_ in movable if id_ not in held]
+            if not rest:
+                break
         queues |= set(done.values())
-        states = yield statements.states(names, batch)
         for id_ in batch:
-            if id_ in done:
-                answers.append(Answer(id_, True, "pending"))
-            elif id_ in states and states[id_].finished:
+            if id_ in held:
                 answers.append(Answer(id_, False, "a live job holds its unique key"))
             else:
-                answers.append(_answer(id_, None, states.get(id_)))
+                said = "pending" if id_ in done else None
+                answers.append(_answer(id_, said, states.get(id_)))
     for queue in sorted(queues):
         yield Hint(hint.PUSHED, queue)
     return answers
@@ -221,13 +194,36 @@ def purge(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answe
     """Delete jobs that are not running."""
     answers: list[Answer] = []
     for batch in (yield from _batches(names, which)):
-        done: set[UUID] = yield statements.purge(names, batch)
-        rest = [id_ for id_ in batch if id_ not in done]
-        states = (yield statements.states(names, rest)) if rest else {}
+        done: set[UUID] = set()
+        states: dict[UUID, State] = {}
+        rest = batch
+        for _ in range(ROUNDS):
+            done |= yield statements.purge(names, rest)
+            states = yield from _left(names, batch, done)
+            # Who does not run and was left was being moved at that very moment.
+            rest = [id_ for id_, state in states.items() if state is not State.RUNNING]
+            if not rest:
+                break
         answers += [
             _answer(id_, "purged" if id_ in done else None, states.get(id_)) for id_ in batch
         ]
     return answers
+
+
+def _left(names: Names, batch: Sequence[UUID], done: Container[UUID]) -> Request[dict[UUID, State]]:
+    """Find where those jobs stand to which nothing was done, if they exist."""
+    rest = [id_ for id_ in batch if id_ not in done]
+    return (yield statements.states(names, rest)) if rest else {}
+
+
+def _held(names: Names, finished: Sequence[UUID]) -> Request[set[UUID]]:
+    """Find those finished jobs whose unique key a live one holds."""
+    if not finished:
+        return set()
+    jobs: list[QueuedJob] = yield statements.jobs_by_id(names, finished)
+    keys = {job.id: job.unique_key for job in jobs if job.unique_key is not None}
+    live = (yield statements.holders(names, list(keys.values()))) if keys else {}
+    return {id_ for id_, key in keys.items() if key in live}
 
 
 def _answer(id_: UUID, done: str | None, state: State | None) -> Answer:

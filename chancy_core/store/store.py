@@ -15,7 +15,7 @@ from chancy_core.hint import Hint
 from chancy_core.outcome import Settlement
 from chancy_core.postgres import Connection, Pool
 from chancy_core.statement import Names, Statement
-from chancy_core.store.requests import Request, carry_out
+from chancy_core.store.carrying import Request, carry_out
 from chancy_core.store.running import persist, run_on
 from chancy_core.store.settling import Along, Settling
 

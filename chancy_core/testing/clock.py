@@ -14,7 +14,7 @@ from chancy_core.testing.databases import MARK
 
 if TYPE_CHECKING:
     from chancy_core.app import Chancy
-    from chancy_core.store.requests import Request
+    from chancy_core.store.carrying import Request
 
 _LOOK = """
 SELECT (SELECT coalesce(shobj_description(oid, 'pg_database') = %(mark)s, false)

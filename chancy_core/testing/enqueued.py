@@ -13,7 +13,7 @@ from chancy_core.statement import Names
 
 if TYPE_CHECKING:
     from chancy_core.app import Chancy
-    from chancy_core.store.requests import Request
+    from chancy_core.store.carrying import Request
 
 _Function = JobFunction[..., Any] | str | None
 

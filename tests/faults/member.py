@@ -194,7 +194,10 @@ def be(options: dict[str, Any]) -> int:
 
     if lease := options.get("lease"):
         heartbeat.LEASE, heartbeat.INTERVAL = lease, lease / 4
-    anyio.run(_produce if "produces" in options else _work, options, backend=options["backend"])
+    try:
+        anyio.run(_produce if "produces" in options else _work, options, backend=options["backend"])
+    finally:
+        say(options["record"], "gone")
     return 0
 
 

@@ -54,25 +54,32 @@ def _cgroup() -> Iterator[str | None]:
 
 def test_poison_in_child_processes(dsn, tmp_path):
     """G1, G8: a child that dies costs its own job, and no other."""
+    _poison_children(dsn, tmp_path, [*LETHAL, *RAISING], 1_000)
+
+
+def test_poison_that_takes_all_memory(dsn, tmp_path):
+    """G1: so does one that the kernel kills, for its group has no more memory."""
+    with _cgroup() as group:
+        if group is None:
+            pytest.skip("a memory cgroup can not be made here")
+        _poison_children(dsn, tmp_path, [f"cgroup:{group}"], 50)
+
+
+def _poison_children(dsn: str, folder: Path, ways: list[str], innocents: int) -> None:
     each = size(2, 20)
     children = Queue("q", executor="process", concurrency=3, polling_interval=1)
-    with (
-        scenario("poison in children", dsn, tmp_path, queues=[children]) as run,
-        _cgroup() as group,
-    ):
-        ways = [*LETHAL, *RAISING, *([f"cgroup:{group}"] if group else [])]
+    names = [way.partition(":")[0] for way in ways]
+    with scenario(f"poison in children, {names[0]}", dsn, folder, queues=[children]) as run:
         bad = [job for how in ways * each for job in run.jobs("poison", 1, how=how)]
-        jobs = run.jobs("toil", 1_000) + bad
+        jobs = run.jobs("toil", innocents) + bad
         run.armada.random.shuffle(jobs)
         run.man(2)
         run.push(jobs)
         run.drained(300)
         culprits = {job.kwargs["label"] for job in bad}
         found = run.judged()
-    figure("poison in children: ways, each so often", [[w.split(":")[0] for w in ways], each])
-    if not group:
-        figure("skipped", "poison in children: out of memory, for want of a memory cgroup")
-    assert _innocent(found, culprits) == {"succeeded": 1_000}
+    figure("poison in children: ways, each so often", [names, each])
+    assert _innocent(found, culprits) == {"succeeded": innocents}
     assert _states(found, culprits) == {"failed": len(bad)}
     assert {move.crashes for move in found.moved} == {0}
     assert {m.backend for m in run.armada.ended} == {"asyncio", "trio"}

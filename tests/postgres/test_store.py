@@ -178,6 +178,16 @@ async def test_a_claim_takes_of_each_queue_as_many_as_are_free(dsn: str) -> None
         assert {queue: queues.count(queue) for queue in "abc"} == {"a": 2, "b": 0, "c": 4}
 
 
+async def test_a_queue_without_a_free_slot_gives_no_suspect_either(dsn: str) -> None:
+    async with opened(dsn) as store:
+        await push(store, *(Job("f", queue=queue) for queue in "ab"))
+        await fetch(store, "UPDATE {jobs} SET crashes = 1 WHERE queue = 'a'")
+        for queue in "ab":
+            await store.run(statements.declare(NAMES, Queue(queue), upsert=False))
+        taken = await store.run(statements.claim(NAMES, await announce(store), {"a": 0, "b": 2}))
+        assert [c.job.queue for c in taken] == ["b"]
+
+
 async def test_a_claim_leaves_jobs_for_later_alone(dsn: str) -> None:
     async with opened(dsn) as store:
         await push(store, Job("f", scheduled_at=datetime.now(UTC) + timedelta(hours=1)))
@@ -207,7 +217,7 @@ async def test_each_claim_counts_and_has_a_lease_of_its_own(dsn: str) -> None:
         assert (first.job.worker, first.job.claims, first.arguments) == (worker, 1, '{"a": 1}')
         assert first.job.started_at is not None
         assert set(await store.run(statements.give_back(NAMES, worker))) == {first.job.id}
-        (second,) = await claim(store)
+        (second,) = await claim(store, worker=worker)
         assert (second.job.id, second.job.claims) == (first.job.id, 2)
         assert second.job.attempts == 0
         assert None not in {first.job.lease_id, second.job.lease_id}

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from attrs import frozen
 from hypothesis import strategies as st
-from hypothesis.stateful import MultipleResults, initialize, multiple, precondition, rule
+from hypothesis.stateful import MultipleResults, multiple, precondition, rule
 
 from chancy import Job, Queue, Reference
 from chancy_core.errors import QueueNotFound
@@ -47,11 +47,6 @@ ASKS = st.builds(
 
 class Asking(Stage):
     """What applications and operators do."""
-
-    @initialize(target=JOBS, asks=st.lists(ASKS, min_size=2, max_size=8))
-    def begin_with(self, asks: list[Ask]) -> MultipleResults[UUID]:
-        """Without jobs there is nothing to be seen."""
-        return self.push(asks)
 
     @rule(target=JOBS, asks=st.lists(ASKS, min_size=1, max_size=4))
     def push(self, asks: list[Ask]) -> MultipleResults[UUID]:

@@ -2,14 +2,16 @@
 
 from collections.abc import Sequence
 from functools import partial
+from uuid import UUID
 
 from hypothesis import strategies as st
-from hypothesis.stateful import precondition, rule
+from hypothesis.stateful import MultipleResults, initialize, precondition, rule
 
 from chancy_core.store import statements
 from chancy_core.store.rows import Claimed
+from tests.faults.machine.asking import ASKS, Ask, Asking
 from tests.faults.machine.rows import ModelJob
-from tests.faults.machine.stage import DOUBT, PICK, QUEUES, Hand, Stage
+from tests.faults.machine.stage import DOUBT, JOBS, NAMED, PICK, QUEUES, Hand, Stage
 from tests.postgres.stores import NAMES
 
 FREE = st.dictionaries(QUEUES, st.integers(0, 3), min_size=1)
@@ -22,8 +24,16 @@ def nothing() -> None:
     """What was done is found out afterwards."""
 
 
-class Claiming(Stage):
+class Claiming(Asking):
     """The steps that give jobs to workers."""
+
+    @initialize(target=JOBS, asks=st.lists(ASKS, min_size=4, max_size=10))
+    def begin_with(self, asks: list[Ask]) -> MultipleResults[UUID]:
+        """Push, and have two workers claim: where nothing runs there is little to be seen."""
+        pushed = self.push(asks)
+        for hand in self.hands[:2]:
+            self.claim_for(hand, dict.fromkeys(NAMED, 2))
+        return pushed
 
     @AWAKE
     @rule(pick=PICK, free=FREE)
