@@ -131,4 +131,6 @@ async def listening(
         except OSError as exc:
             raise ChancyError(f"health: cannot listen on {host}, port {port}: {exc}") from exc
         await stack.enter_async_context(listener)
-        yield Probes(listener, look)
+        probes = Probes(listener, look)
+        log.info("health: answering on %s, port %d", *probes.address)
+        yield probes

@@ -3,7 +3,10 @@
 import json
 import os
 import signal
+import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from urllib.request import urlopen
 
 import pytest
 
@@ -155,10 +158,37 @@ def test_a_schema_that_is_missing_is_refused_in_one_line(shell: Shell, empty_dsn
         (["--log-format", "xml"], "--log-format is one of text, json"),
         (["--queues", ","], "queues names none"),
         (["--grace-period", "soon"], "'soon' is no duration"),
+        (["--health", "here"], "health is a port, or an address"),
     ],
 )
 def test_what_makes_no_sense_is_refused(shell: Shell, words: list[str], said: str):
     assert said in shell.people("worker", *words, code=2)
+
+
+def wait_until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.fixture(params=["--no-trio", "--trio"])
+def loop(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_the_environment_says_where_it_tells_how_it_is(shell: Shell, chancy: Chancy, loop: str):
+    file = shell.folder / "health"
+    with shell.open("worker", loop, CHANCY_HEALTH="0", CHANCY_HEALTH_FILE=str(file)) as typed:
+        typed.expect("health: answering on 127.0.0.1, port ")
+        typed.expect(" works as ")
+        wait_until(lambda: file.exists() and json.loads(file.read_text())["ready"])
+        port = int(typed.text.partition("answering on 127.0.0.1, port ")[2].split()[0])
+        with urlopen(f"http://127.0.0.1:{port}/ready", timeout=10) as answer:
+            assert json.load(answer) == {"live": True, "ready": True, "reasons": []}
+        typed.type("\x03")
+        assert typed.end() == 0
+    assert not file.exists()
 
 
 def test_it_logs_for_programs(shell: Shell, chancy: Chancy):
@@ -167,11 +197,6 @@ def test_it_logs_for_programs(shell: Shell, chancy: Chancy):
     assert [line["logger"] for line in told] == ["chancy.worker"] * 2
     assert "worker w1 works" in told[0]["message"]
     assert told[0]["level"] == "info"
-
-
-@pytest.fixture(params=["--no-trio", "--trio"])
-def loop(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def test_without_jobs_ctrl_c_ends_it_quietly(shell: Shell, chancy: Chancy, loop: str):
