@@ -106,6 +106,7 @@ NEEDS_OWNER = {
         "test_job_cancel_and_retry",
         "test_job_purge",
         "test_queue_delete",
+        "test_no_claim_is_forgotten_when_a_job_is_retried",
         "test_every_worker_follows_each_change_within_a_second",
     ),
     "writes rows by hand": (

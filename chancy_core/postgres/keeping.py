@@ -141,8 +141,8 @@ class Keeping(abc.ABC):
         self.discard(entry)
         return False
 
-    def distrust(self) -> None:
-        """Let go of what is idle: a way that has swallowed one call may have swallowed them all."""
+    def drop_idle(self) -> None:
+        """Let go of whatever is idle."""
         while self._idle:
             self.discard(self._idle.pop())
 

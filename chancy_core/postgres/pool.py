@@ -53,8 +53,8 @@ class Pool(Keeping):
     that is broken, too old (`max_lifetime`, less up to a tenth) or was left with an error of the
     session (class 08, 57P01 to 57P03, 25006, 53300) is replaced. One that was idle for
     `check_after` answers a query before it is lent. `configure` is called with each new connection.
-    `prepared_statements` says whether statements that are repeated are prepared: by default, unless
-    a pooler stands between. Whatever else is given goes to `Connection.connect`.
+    Repeated statements are prepared if `prepared_statements`; by default, unless a pooler stands
+    between. Whatever else is given goes to `Connection.connect`.
 
         async with Pool("postgresql://db/app") as pool:
             async with pool.connection() as conn:
@@ -159,8 +159,8 @@ class Pool(Keeping):
         """Give a connection back, with the error that its block was left on."""
         conn = entry.connection
         spoiled = error is not None and is_fatal(error)
-        if isinstance(error, CallTimeout):
-            self.distrust()
+        if isinstance(error, CallTimeout):  # a way that swallowed one call may swallow them all
+            self.drop_idle()
         if spoiled or conn.closed or conn.in_pipeline:
             self.discard(entry)
         elif conn.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE or (
@@ -225,8 +225,7 @@ class Pool(Keeping):
             await self._close_all()
 
     async def _close_all(self) -> None:
-        while self._idle:
-            self.discard(self._idle.pop())
+        self.drop_idle()
         if self._lent:
             with anyio.move_on_after(self.close_timeout, shield=True):
                 await self.all_returned.wait()

@@ -131,6 +131,7 @@ async def test_a_session_that_we_may_not_see_is_no_failure(
         await conn.execute(f"CREATE ROLE {user} LOGIN PASSWORD 'secret'")
         try:
             await conn.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}")
+            await conn.execute(f"GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA public TO {user}")
             await conn.execute(f"REVOKE SELECT ON chancy_jobs FROM {user}")
             async with Chancy(make_conninfo(dsn, user=user, password="secret")) as humble:
                 assert await wrong(humble) == {}
