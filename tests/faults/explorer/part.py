@@ -64,8 +64,6 @@ class Part:
 
 Operation = Callable[[Part], Awaitable[Any]]
 _OPERATIONS: dict[str, Operation] = {}
-
-
 _SITUATIONS: dict[str, tuple[str, ...]] = {}
 
 
