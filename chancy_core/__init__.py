@@ -5,9 +5,10 @@ its own rooms, never from above; `lint-imports` holds everyone to it.
 
 5  the doors         `chancy` (what applications import), `cli`, `testing` (what their tests import)
 4  the main path     `app` and what can be asked of it (`calls` `bulk` `within` `transaction`
-                     `sync` `door` `schema` `waiting` `given`), `worker` `life` `assign` `wake`
-                     `claim` `lane` `run` `settle` `heartbeat` `watchdog` `notify` `signals`
-                     `installed`
+                     `sync` `door` `schema` `waiting` `given`), `worker` `life` `departure` `assign`
+                     `wake` `claim` `lane` `run` `settle` `heartbeat` `watchdog` `notify` `signals`
+                     `installed`, `roles` (who may do what in the database), `health` (of a
+                     worker), `diagnosis` (of an installation)
 3  what it uses      `store` (our tables and columns), `migrate`, `plugins` (the typed face of
                      the hooks), `supervise` (what keeps their services running)
 2  mechanism         `postgres` (psycopg on anyio), `embedded` (a server out of

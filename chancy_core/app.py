@@ -53,7 +53,9 @@ class Chancy(Calls, Within, Twins, Schema):
     `CHANCY_DSN` and then `DATABASE_URL` are used, and with neither an embedded server is started
     or joined. *jobs* names the modules that register jobs; `CHANCY_JOBS` adds to them. One of
     them in which nothing is decorated with `@job` offers its own public functions.
-    *listen_dsn* is for notifications where *dsn* leads to a pooler that cannot carry them.
+    *listen_dsn* is for notifications where *dsn* leads to a pooler that cannot carry them; what is
+    repeated is prepared by the server unless a pooler stands between, or as *prepared_statements*
+    says.
     *plugins* are used beside those that are installed: modules, objects, or `"acme.hooks:plugin"`;
     what is given by name or as a module is there in child processes, too. A job whose worker has
     died *crash_limit* times is quarantined.
@@ -79,6 +81,7 @@ class Chancy(Calls, Within, Twins, Schema):
         max_connections: int = 10,
         notifications: bool = True,
         listen_dsn: str | Mapping[str, Any] | None = None,
+        prepared_statements: bool | None = None,
         plugins: Iterable[Any] = (),
         crash_limit: int = 3,
     ) -> None:
@@ -87,6 +90,7 @@ class Chancy(Calls, Within, Twins, Schema):
         self.notifications = notifications
         self.dsn = dsn
         self.listen_dsn = listen_dsn
+        self.prepared_statements = prepared_statements
         self._sizes = (min_connections, max_connections)
         self._conninfo: str | None = None
         self._store: Store | None = None
@@ -139,7 +143,12 @@ class Chancy(Calls, Within, Twins, Schema):
             self._conninfo = await self._join_server(opening)
             opening.callback(self._forget)
             pool = await opening.enter_async_context(
-                Pool(self._conninfo, min_size=self._sizes[0], max_size=self._sizes[1])
+                Pool(
+                    self._conninfo,
+                    min_size=self._sizes[0],
+                    max_size=self._sizes[1],
+                    prepared_statements=self.prepared_statements,
+                )
             )
             await pool.ready(OPENING)
             self._store = Store(pool, self.names)

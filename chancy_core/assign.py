@@ -1,6 +1,7 @@
 """Which queues this worker runs: its lanes, kept as the rows of the queues say."""
 
 import logging
+import random
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
@@ -56,6 +57,20 @@ class Lanes:
     def __iter__(self) -> Iterator[Lane]:
         """All lanes that may run something: also those whose queues have gone or changed."""
         yield from (*self.current.values(), *self._leaving)
+
+    def hungry(self) -> list[Lane]:
+        """Return the lanes that have free slots, and may have work."""
+        return [lane for lane in tuple(self.current.values()) if lane.hungry and lane.free > 0]
+
+    def poll(self) -> float:
+        """Make lanes hungry whose polling interval is over; return the seconds until the next."""
+        now = anyio.current_time()
+        lanes = self.current.values()
+        for lane in lanes:
+            if lane.next_poll <= now:
+                lane.hungry = True
+                lane.next_poll = now + lane.queue.polling_interval * random.uniform(0.8, 1.0)
+        return min((lane.next_poll - now for lane in lanes), default=LOOK_AROUND)
 
     def look(self) -> None:
         """Read the queues soon: one of them may have changed."""
@@ -151,8 +166,9 @@ class Lanes:
         try:
             await lane.run()
         except Exception as exc:
-            if lane.opened:
-                raise  # a defect of ours: it ends the worker, and never quietly
+            if lane.opened:  # a defect of ours: it ends the worker, and never quietly
+                log.critical("queue %r: its lane has died, and ends the worker", lane.queue.name)
+                raise
             log.exception("queue %r is not run here: its executor failed to open", lane.queue.name)
             self._events.emit("worker.queue.skipped", lane.queue.name, repr(exc))
             await anyio.sleep(LOOK_AROUND)

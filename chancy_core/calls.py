@@ -227,7 +227,7 @@ class Calls(Asking):
     async def retry_jobs(self, which: Which) -> "list[Answer]":
         """Run jobs once more, by reference or by filter: those that are finished or wait for later.
 
-        Their counters begin at zero, their errors are kept. Answers for each: one that is due or
+        Their attempts begin at zero, their errors are kept. Answers for each: one that is due or
         runs, or whose unique key a live job holds, is skipped.
         """
         from chancy_core.store import requests

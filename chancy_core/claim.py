@@ -6,7 +6,6 @@ which holds whether hints arrive or not. A queue with a rate limit is asked behi
 """
 
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -15,8 +14,9 @@ from uuid import UUID
 import anyio
 import psycopg
 
-from chancy_core.assign import CALM, LOOK_AROUND, Lanes
+from chancy_core.assign import CALM, Lanes
 from chancy_core.events import Events
+from chancy_core.health.asked import Asked
 from chancy_core.heartbeat import Heartbeat
 from chancy_core.job import State
 from chancy_core.lane import Lane
@@ -73,6 +73,8 @@ class Claimer:
         self._audit = anyio.Event()
         #: Held while a claim is under way: an audit must know all that was claimed.
         self._claiming = anyio.Lock()
+        #: How the last claim went.
+        self.asked = Asked()
 
     def wake(self) -> None:
         """Look for work in whatever lanes may have some."""
@@ -106,8 +108,8 @@ class Claimer:
         """Claim while there are free slots and queues that may have work, until *stopping*."""
         tries = 0
         while not stopping.is_set():
-            wait = self._poll_lanes()
-            hungry = [lane for lane in self.lanes.current.values() if lane.hungry and lane.free > 0]
+            wait = self.lanes.poll()
+            hungry = self.lanes.hungry()
             if not hungry or self._settler.full:
                 with anyio.move_on_after(0.05 if self._settler.full else wait):
                     await self._work.wait()
@@ -115,23 +117,14 @@ class Claimer:
                 continue
             try:
                 async with self._claiming:
-                    await self._claim_for(hungry)
+                    with self.asked:
+                        await self._claim_for(hungry)
                 tries = 0
             except TRANSIENT as exc:
                 tries += 1
                 self._audit.set()
                 log.warning("cannot claim: %s", exc)
                 await anyio.sleep(backoff(tries))
-
-    def _poll_lanes(self) -> float:
-        """Make lanes hungry whose polling interval is over; return the seconds until the next."""
-        now = anyio.current_time()
-        lanes = self.lanes.current.values()
-        for lane in lanes:
-            if lane.next_poll <= now:
-                lane.hungry = True
-                lane.next_poll = now + lane.queue.polling_interval * random.uniform(0.8, 1.0)
-        return min((lane.next_poll - now for lane in lanes), default=LOOK_AROUND)
 
     async def _claim_for(self, hungry: Sequence[Lane]) -> None:
         self._check_lease()
@@ -201,7 +194,7 @@ class Claimer:
         free = await lane.allowed()
         if not free:
             return claims
-        async with self._store.pool.connection() as conn, conn.transaction():
+        async with self._store.connection() as conn, conn.transaction():
             budget = await run_on(conn, statements.rate_lock(names, queue.name))
             if budget is None:  # the limit, or the queue, has just gone
                 self.lanes.look()
@@ -237,6 +230,7 @@ class Claimer:
         """Follow the heartbeat, whose thread does not call us: a blocked loop would hold it up."""
         while True:
             await anyio.sleep(0.5)
+            self._heartbeat.check()
             self._check_lease()
             if time.monotonic() > self._heartbeat.sure_until - MARGIN:
                 for lane in self.lanes:

@@ -208,6 +208,13 @@ def shown(value: Any) -> str:
     return text if len(text) <= 200 else f"{text[:140]}...{text[-50:]}"
 
 
+def veiled(value: Any) -> str:
+    """Return how a value is shown that may hold a secret: by the names in it, if it has any."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{shown(name)}: ...' for name in value)}}}"
+    return "None" if value is None else "..."
+
+
 @frozen
 class _Unreadable:
     """An annotation that cannot be evaluated where the function runs, and why."""
@@ -267,10 +274,12 @@ def structured(what: str, value: Any, kind: Any) -> Any:
         raise InvalidValue(f"{what}: {kind.why}")
     try:
         return converter().structure(value, kind)
-    except Exception as exc:
+    except Exception as exc:  # noqa: BLE001 - whatever a hook, or the class itself, raises
         from cattrs import transform_error
 
-        raise InvalidValue("; ".join(transform_error(exc, what, complaint))) from exc
+        problem = "; ".join(transform_error(exc, what, complaint))
+    # Outside of the handler: the error is kept with its traceback, and its causes quote the value.
+    raise InvalidValue(problem)
 
 
 def as_object(text: str | bytes) -> dict[str, Any]:

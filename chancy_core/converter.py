@@ -51,7 +51,7 @@ def _as_it_is(value: Any, kind: type) -> Any:
     plain = next(plain for plain in _PLAIN if issubclass(kind, plain))
     wanted = (int, float) if plain is float else plain
     if not isinstance(value, wanted) or (isinstance(value, bool) and plain is not bool):
-        raise InvalidValue(f"it must be of type {plain.__name__}, not {repr(value)[:100]}")
+        raise InvalidValue(f"it must be of type {plain.__name__}, not {type(value).__name__}")
     return kind(value)
 
 

@@ -67,6 +67,13 @@ class Offer:
     entry: "EntryPoint" = attrs.field(repr=False, eq=False)
 
 
+def version() -> str:
+    """Return the version of Chancy itself, as it is installed."""
+    from importlib.metadata import version
+
+    return version(OURS)
+
+
 def distribution(entry: "EntryPoint") -> str:
     """Return who offers *entry*, as `acme 1.0`."""
     name = _name(entry)

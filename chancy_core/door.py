@@ -56,7 +56,9 @@ class Door:
         self._stack = ExitStack()
         self._opened: tuple[ThreadedPool, str] | None = None
 
-    def open(self, find: Callable[[ExitStack], str], most: int) -> "tuple[ThreadedPool, str]":
+    def open(
+        self, find: Callable[[ExitStack], str], most: int, prepared: bool | None
+    ) -> "tuple[ThreadedPool, str]":
         """Return the pool and the address, both found when first asked for."""
         from chancy_core.postgres.threaded import ThreadedPool
 
@@ -64,7 +66,7 @@ class Door:
             if self._opened is None:
                 with ExitStack() as stack:
                     conninfo = find(stack)
-                    pool = ThreadedPool(conninfo, most=most)
+                    pool = ThreadedPool(conninfo, most=most, prepared_statements=prepared)
                     stack.callback(pool.close)
                     self._stack = stack.pop_all()
                 self._opened = pool, conninfo

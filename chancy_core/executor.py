@@ -57,7 +57,7 @@ class Call:
 
     job: QueuedJob
     #: The job's arguments as they are stored, a JSON object: for executors that send them on.
-    arguments: str
+    arguments: str = field(repr=False)
     #: Seconds that it had when it was made, or None.
     time_left: float | None = field(default=None, kw_only=True)
     #: The plugins of this process, as the function meets them.
@@ -65,7 +65,7 @@ class Call:
     #: When these are over, by `time.monotonic()`.
     deadline: float | None = field(init=False)
     #: What its function, which ran elsewhere, has made of the job's meta, as JSON; None if nothing.
-    new_meta: str | None = field(default=None, init=False)
+    new_meta: str | None = field(default=None, init=False, repr=False)
     _given: QueuedJob | None = field(default=None, init=False)
 
     @deadline.default

@@ -31,7 +31,9 @@ def _states(given: str | Iterable[str] | None) -> tuple[State, ...] | None:
 
 def _instant(_: Any, attribute: Any, value: datetime | None) -> None:
     if value is not None and (not isinstance(value, datetime) or value.utcoffset() is None):
-        raise InvalidValue(f"{attribute.name} must be a datetime with a time zone, not {value!r}")
+        raise InvalidValue(
+            f"{attribute.name} must be a datetime with a time zone, not {shown(value)}"
+        )
 
 
 @frozen(kw_only=True)
@@ -67,7 +69,9 @@ class JobFilter:
         if not isinstance(self.retrying, bool | None):
             raise InvalidValue(f"retrying must be a bool, not {shown(self.retrying)}")
         if self.worker is not None and not isinstance(self.worker, UUID):
-            raise InvalidValue(f"worker must be the UUID of an incarnation, not {self.worker!r}")
+            raise InvalidValue(
+                f"worker must be the UUID of an incarnation, not {shown(self.worker)}"
+            )
         if self.meta is not None:
             encode(self.meta, "meta")
 

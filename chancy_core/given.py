@@ -175,5 +175,5 @@ def check_resume(resume_at: datetime | timedelta | None) -> None:
     if not fits:
         raise InvalidValue(
             "resume_at must be a timedelta of up to 100 years, or a datetime with a time zone in "
-            f"the years 2 to 9998, not {resume_at!r}"
+            f"the years 2 to 9998, not {shown(resume_at)}"
         )

@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from queue import SimpleQueue
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -20,9 +20,11 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from chancy_core import hint
+from chancy_core.errors import ChancyError
 from chancy_core.hint import Hint
 from chancy_core.job import State
 from chancy_core.outcome import Rescued
+from chancy_core.postgres.threaded import Conn
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
 
@@ -36,14 +38,11 @@ INTERVAL = 2.5
 CRASH_LIMIT = 3
 #: How many jobs of the dead are taken back in one transaction.
 AT_ONCE = 500
-#: What the connection is given, so that a dead link is noticed well before the lease runs out.
-_LINK = {
-    "connect_timeout": "5",
-    "tcp_user_timeout": "4000",
-    "keepalives_idle": "2",
-    "keepalives_interval": "1",
-    "keepalives_count": "2",
-}
+#: What part of the lease a renewal may take, and a rescue. A link that is dead is left, and another
+#: renewal is sent on a new one, before the lease runs out.
+PATIENCE = 0.3
+RESCUING = 0.6
+_LINK = {"connect_timeout": "3", "tcp_user_timeout": "3000"}
 
 
 class Heartbeat:
@@ -62,6 +61,7 @@ class Heartbeat:
         name: str,
         tags: Iterable[str],
         crash_limit: int = CRASH_LIMIT,
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.incarnation = uuid4()
         self.name = name
@@ -69,17 +69,37 @@ class Heartbeat:
         self._names = names
         self._tags = frozenset(tags)
         self._crash_limit = crash_limit
+        #: What else its row says, for others to compare.
+        self._facts = facts or {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="chancy-heartbeat", daemon=True)
-        self._conn: psycopg.Connection[Any] | None = None
+        self._conn: Conn | None = None
         self._gapless_since: float | None = None
         self._last = 0.0
         self._rescued: SimpleQueue[Rescued] = SimpleQueue()
+        #: What its last round has met; None if the renewal, and all else, was confirmed.
+        self.trouble: str | None = None
+        self._at_once = AT_ONCE
 
     @property
     def sure_until(self) -> float:
         """Until when, by the monotonic clock, nobody may declare this worker dead."""
         return self._last + LEASE
+
+    @property
+    def renewed_at(self) -> float:
+        """When, by the monotonic clock, the last renewal that was confirmed had been sent."""
+        return self._last
+
+    @property
+    def beats(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    def check(self) -> None:
+        """Raise `ChancyError` if the thread has ended, which catches all errors but not its end."""
+        if not self._thread.is_alive():
+            raise ChancyError(f"worker {self.name}: its heartbeat has died, so its lease runs out")
 
     def rescued(self) -> list[Rescued]:
         """Return the jobs that were taken back from the dead since the last call."""
@@ -87,7 +107,11 @@ class Heartbeat:
 
     def start(self) -> None:
         """Announce the worker and begin to renew. Blocks; raises if the database is not there."""
-        self._announce(self.incarnation)
+        try:
+            self._announce(self.incarnation)
+        except BaseException:
+            self._close()
+            raise
         self._thread.start()
 
     def stop(self) -> None:
@@ -107,6 +131,7 @@ class Heartbeat:
 
     def _announce(self, incarnation: UUID) -> None:
         began = time.monotonic()
+        self._connect()
         self._run(
             statements.announce(
                 self._names,
@@ -116,6 +141,8 @@ class Heartbeat:
                 pid=os.getpid(),
                 tags=self._tags,
                 lease=LEASE,
+                clock=time.time(),
+                **self._facts,
             )
         )
         self._mark(began)
@@ -126,19 +153,23 @@ class Heartbeat:
                 self._once()
             except psycopg.Error as exc:
                 log.warning("worker %s could not renew its lease: %s", self.name, exc)
-                self._interrupted()
-            except Exception:  # a defect of ours must not end the thread, and with it the lease
+                self._interrupted(exc)
+            except Exception as exc:  # a defect of ours must not end the thread, nor the lease
                 log.exception("worker %s could not renew its lease", self.name)
-                self._interrupted()
+                self._interrupted(exc)
+            else:
+                self.trouble = None
 
-    def _interrupted(self) -> None:
+    def _interrupted(self, exc: Exception) -> None:
+        self.trouble = str(exc)
         self._gapless_since = None
         self._close()
 
     def _once(self) -> None:
         """Renew, and if our own renewals have been without a gap for a whole lease, rescue."""
         began = time.monotonic()
-        if not self._run(statements.renew(self._names, self.incarnation, LEASE)):
+        self._connect()  # first: the time it takes is no fault of our clock
+        if not self._run(statements.renew(self._names, self.incarnation, LEASE, time.time())):
             log.error("worker %s was declared dead: what it holds is lost to it", self.name)
             reborn = uuid4()
             self._announce(reborn)
@@ -147,7 +178,7 @@ class Heartbeat:
         self._mark(began)
         if self._gapless_since is not None and began - self._gapless_since >= LEASE:
             # As long as there is more, but not until the next renewal is late.
-            while self._rescue() == AT_ONCE and time.monotonic() < began + INTERVAL / 2:
+            while self._rescue() == self._at_once and time.monotonic() < began + INTERVAL / 2:
                 pass
 
     def _mark(self, now: float) -> None:
@@ -162,12 +193,22 @@ class Heartbeat:
     def _rescue(self) -> int:
         """Declare the expired dead and then, in the same transaction, take their jobs back.
 
-        Answers how many there were, `AT_ONCE` at most.
+        Answers how many there were, `_at_once` at most. If that takes longer than a statement may
+        (`statement_timeout`), half as many are tried.
         """
         assert self._conn is not None
-        with self._conn.transaction():
-            dead = self._run(statements.bury(self._names))
-            taken = self._run(statements.rescue(self._names, self._crash_limit, AT_ONCE))
+        self._conn.call_timeout = LEASE * RESCUING
+        try:
+            with self._conn.transaction():
+                dead = self._run(statements.bury(self._names))
+                taken = self._run(statements.rescue(self._names, self._crash_limit, self._at_once))
+        except psycopg.errors.QueryCanceled as exc:
+            if self._at_once == 1:
+                raise
+            log.warning("cannot take back %d jobs of the dead at once: %s", self._at_once, exc)
+            self._at_once //= 2
+            self._conn.call_timeout = LEASE * PATIENCE
+            return self._at_once
         if dead:
             log.warning("declared dead: workers %s", ", ".join(map(str, dead)))
         hints = set()
@@ -181,14 +222,19 @@ class Heartbeat:
             log.info("took back %d jobs of the dead; now %s", len(taken), dict(states))
         if hints:
             self._run(statements.notify(self._names, hints))
+        self._conn.call_timeout = LEASE * PATIENCE
         return len(taken)
 
-    def _run(self, statement: Statement[T]) -> T:
+    def _connect(self) -> Conn:
         if self._conn is None:
-            self._conn = psycopg.connect(
+            self._conn = Conn.connect(
                 make_conninfo(self._conninfo, **_LINK), autocommit=True, prepare_threshold=None
             )
-        cursor = self._conn.execute(statement.text, statement.params, binary=True)
+            self._conn.call_timeout = LEASE * PATIENCE
+        return self._conn
+
+    def _run(self, statement: Statement[T]) -> T:
+        cursor = self._connect().execute(statement.text, statement.params, binary=True)
         return statement.read(cursor.fetchall() if cursor.description else ())
 
     def _close(self) -> None:

@@ -76,7 +76,7 @@ class Job:
     """
 
     func: str = field(kw_only=False)
-    kwargs: Mapping[str, Any] = field(factory=dict)
+    kwargs: Mapping[str, Any] = field(factory=dict, repr=codec.veiled)
     queue: str = "default"
     #: Higher runs first, within its queue; -32,768 to 32,767.
     priority: int = 0
@@ -87,7 +87,7 @@ class Job:
     #: No two live jobs have the same; at most 512 bytes.
     unique_key: str | None = None
     #: Whatever travels with the job: for plugins, and for people.
-    meta: Mapping[str, Any] = field(factory=dict)
+    meta: Mapping[str, Any] = field(factory=dict, repr=codec.veiled)
     #: Once begun, never again, whatever happens to its worker: then it is `lost`.
     at_most_once: bool = False
     #: End the attempt while its lease is still sure: before another worker could begin the next.
@@ -134,8 +134,8 @@ class Job:
         if isinstance(template, Job):
             return template.options(**options)
         raise InvalidJob(
-            f"{func!r} is no job: decorate it with @job, or name what the worker has registered: "
-            "Job('acme.mail.send')"
+            f"{codec.shown(func)} is no job: decorate it with @job, or name what the worker has "
+            "registered: Job('acme.mail.send')"
         )
 
     def options(self, **changes: Unpack[JobOptions]) -> "Job":
@@ -203,14 +203,15 @@ class Job:
         Raises `InvalidJob` when it makes no sense, or has fields that this version does not know.
         """
         if not isinstance(packed, Mapping) or "func" not in packed or set(packed) - set(_FIELDS):
-            raise InvalidJob(f"{packed!r:.200} is no packed job, which has {', '.join(_FIELDS)}")
+            shown = codec.veiled(packed)
+            raise InvalidJob(f"{shown:.200} is no packed job, which has {', '.join(_FIELDS)}")
         values = dict(packed)
         try:
             values["limits"] = [Limit(kind, value) for kind, value in values.get("limits", ())]
             if values.get("scheduled_at") is not None:
                 values["scheduled_at"] = datetime.fromisoformat(values["scheduled_at"])
         except (TypeError, ValueError) as exc:
-            raise InvalidJob(f"the packed job of {packed['func']!r}: {exc}") from exc
+            raise InvalidJob(f"the packed job of {codec.shown(packed['func'])}: {exc}") from exc
         return Job(**values)
 
     def limit(self, kind: LimitKind) -> float | None:
@@ -242,7 +243,7 @@ class QueuedJob(Job):
     id: UUID
     state: State
     #: A running job that was injected into its function may change it: it is saved at the end.
-    meta: dict[str, Any] = field(factory=dict)
+    meta: dict[str, Any] = field(factory=dict, repr=codec.veiled)
     #: How often it was claimed; never less. `(id, claims)` names one execution.
     claims: int = 0
     #: How many attempts have an outcome of the job's own making.
@@ -259,7 +260,7 @@ class QueuedJob(Job):
     finished_at: datetime | None = None
     errors: tuple[Failure, ...] = ()
     #: What the function returned, as plain JSON data.
-    returned: Any = None
+    returned: Any = field(default=None, repr=codec.veiled)
     #: When its time is up, by `time.monotonic()` of the process that runs it.
     deadline: float | None = field(default=None, eq=False, repr=False)
 

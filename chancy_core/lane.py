@@ -2,10 +2,12 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from uuid import UUID
 
 import anyio
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
 from chancy_core.events import Events
 from chancy_core.executor import Executor
@@ -161,6 +163,18 @@ class Lane:
                 self.hungry = True
             if self.hungry or self._retired.is_set():
                 self._wake()
+            if task.has_pending_cancellation() and await self._replaced():
+                return
+
+    async def _replaced(self) -> bool:
+        """Whether a job has cancelled the very task that ran it: the next job gets a fresh one."""
+        if anyio.current_effective_deadline() == float("-inf"):
+            return False  # it is we who have cancelled it
+        with suppress(anyio.get_cancelled_exc_class()):
+            await checkpoint()
+        assert self._tasks is not None
+        self._tasks.start_soon(self._slot)
+        return True
 
     def hand_back(self) -> None:
         """Settle what has not begun: it goes back into the queue, uncounted."""

@@ -6,32 +6,35 @@ then the worker leaves without it, and the watchdog keeps naming it.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
+from attrs import evolve
 
-from chancy_core import hint
+from chancy_core import discovery, hint
 from chancy_core.claim import Claimer
+from chancy_core.departure import Departure
 from chancy_core.errors import InvalidQueue
-from chancy_core.heartbeat import Heartbeat
+from chancy_core.health.file import Record
+from chancy_core.health.http import Probes, listening
+from chancy_core.health.vitals import Vitals
+from chancy_core.heartbeat import LEASE, Heartbeat
 from chancy_core.hint import Hint
 from chancy_core.hooks import Plugin
 from chancy_core.host import Service
 from chancy_core.job import State
 from chancy_core.outcome import Settlement
 from chancy_core.plugins import WorkerPlugins
-from chancy_core.plugins.observing import Observers
 from chancy_core.postgres import Listener
 from chancy_core.queue import Queue
 from chancy_core.settle import Settler
 from chancy_core.store import statements
-from chancy_core.store.store import TRANSIENT
-from chancy_core.supervise import supervise
+from chancy_core.supervise import supervise, vital
 from chancy_core.wake import Waker
 from chancy_core.watchdog import Watchdog
 
@@ -40,14 +43,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("chancy.worker")
 
-#: Seconds that the last outcomes may take to be written when a worker stops.
-FLUSH = 10.0
-#: Seconds that observers may take to hear of them.
-OBSERVING = 2.0
+#: Seconds that each call of a worker to the database may take; then its link is taken for dead.
+PATIENCE = 6.0
 #: Seconds after which services that have not ended are named.
 STAYING = 5.0
 #: Seconds that jobs may take to end once they are cancelled; then they are given back all the same.
 UNWINDING = 0.8
+
+Task = Callable[[], Awaitable[object]]
 
 
 async def live(worker: "Worker", *, task_status: TaskStatus[None]) -> None:
@@ -60,10 +63,29 @@ async def live(worker: "Worker", *, task_status: TaskStatus[None]) -> None:
             name=worker.name,
             tags=worker.tags,
             crash_limit=chancy.crash_limit,
+            facts=_facts(worker),
         )
-        await to_thread.run_sync(heartbeat.start)
-        log.info("worker %s works as %s", worker.name, heartbeat.incarnation)
-        await _Life(worker, heartbeat).live(task_status)
+        async with listening(worker.health_at, lambda: worker.health) as probes:
+            await to_thread.run_sync(heartbeat.start)
+            log.info("worker %s works as %s", worker.name, heartbeat.incarnation)
+            life = _Life(worker, heartbeat)
+            worker.vitals = life.vitals
+            await life.live(task_status, probes)
+
+
+def _facts(worker: "Worker") -> dict[str, Any]:
+    """Return what others compare: the version of our code, and our settings."""
+    chancy = worker.chancy
+    return {
+        "version": discovery.version(),
+        "schema_version": chancy.migrator().lines["core"].newest,
+        "settings": {
+            "crash_limit": chancy.crash_limit,
+            "lease": LEASE,
+            "notifications": chancy.notifications,
+            "queues": None if worker.only is None else sorted(worker.only),
+        },
+    }
 
 
 class _Life:
@@ -73,9 +95,11 @@ class _Life:
         self._worker = worker
         self._plugins = WorkerPlugins(worker.chancy.plugins, worker)
         self._services: list[str] = []
-        self._settler = Settler(worker.chancy.store, self._plugins)
+        self._dying = anyio.Event()
+        self._store = evolve(worker.chancy.store, call_timeout=PATIENCE)
+        self._settler = Settler(self._store, self._plugins)
         self._claimer = Claimer(
-            worker.chancy.store,
+            self._store,
             self._settler,
             heartbeat,
             tags=worker.tags,
@@ -83,6 +107,13 @@ class _Life:
             events=worker.events,
             plugins=self._plugins,
         )
+        self._watchdog = Watchdog(
+            worker.name,
+            worker.events,
+            self._claimer.attempts,
+            whose=self._plugins.beside.whose,
+        )
+        self.vitals = Vitals(worker, heartbeat, self._claimer, self._settler, self._watchdog)
         self._departure = Departure(
             worker,
             self._settler,
@@ -91,12 +122,14 @@ class _Life:
             self._claimer.hear_of_the_rescued,
         )
 
-    async def live(self, task_status: TaskStatus[None]) -> None:
+    async def live(self, task_status: TaskStatus[None], probes: Probes | None) -> None:
         """Run the services, and within them the lanes, until the worker is told to stop."""
         try:
             async with anyio.create_task_group() as around:
+                around.start_soon(self._leave_dying)
                 async with anyio.create_task_group() as services:
                     self._serve(services)
+                    self._tell(services, probes)
                     try:
                         await self._feed(task_status)
                     finally:
@@ -116,19 +149,40 @@ class _Life:
                 log.error("worker %s has stopped, but %s does not end", self._worker.name, staying)
             pause *= 2
 
+    async def _vital(self, name: str, run: Task) -> None:
+        """Run a task of ours: it may return when the worker stops, and not before."""
+        try:
+            await vital(self._worker.name, name, run, self._ending)
+        except Exception:
+            self.vitals.ended.append(name)
+            self._dying.set()
+            raise
+
+    async def _leave_dying(self) -> None:
+        """Leave if a task of ours has died, even if a job does not end and keeps us here."""
+        await self._dying.wait()
+        await anyio.sleep(UNWINDING)
+        await self._departure.leave()
+
+    def _ending(self) -> bool:
+        return self._worker.stopping.is_set() or self._departure.begun
+
     def _serve(self, services: TaskGroup) -> None:
-        services.start_soon(self._settler.run)
-        watchdog = Watchdog(
-            self._worker.name,
-            self._worker.events,
-            self._claimer.attempts,
-            whose=self._plugins.beside.whose,
-        )
-        services.start_soon(watchdog.run)
+        services.start_soon(self._vital, "settle", self._settler.run)
+        services.start_soon(self._vital, "watch", self._watchdog.run)
         if self._plugins.observers:
-            services.start_soon(self._plugins.observers.run)
+            services.start_soon(self._vital, "observe", self._plugins.observers.run)
         for plugin, service in self._plugins.services():
             services.start_soon(self._keep, plugin, service)
+
+    def _tell(self, services: TaskGroup, probes: Probes | None) -> None:
+        """Let supervisors know how the worker is."""
+        worker = self._worker
+        if probes is not None:
+            worker.health_at = probes.address
+            services.start_soon(probes.run)
+        if worker.health_file is not None:
+            services.start_soon(Record(worker.health_file, lambda: worker.health).run)
 
     async def _keep(self, plugin: Plugin, service: Service) -> None:
         """Run a service of a plugin, and know that it runs."""
@@ -144,24 +198,17 @@ class _Life:
         worker, claimer, settler = self._worker, self._claimer, self._settler
         chancy = worker.chancy
         with suppress(InvalidQueue):  # it is there, but full of nonsense: the lanes tell of it
-            await chancy.store.run(
+            await self._store.run(
                 statements.declare(chancy.names, Queue("default"), upsert=False)  # if it is missing
             )
-        waker = Waker(chancy.store, claimer, settler, worker.events, self._plugins.observers)
+        waker = Waker(self._store, claimer, settler, worker.events, self._plugins.observers)
         settler.written = partial(self._written, waker)
         settler.ended = lambda job: chancy.hint(Hint(hint.FINISHED, str(job)))
         async with anyio.create_task_group() as lanes:
             worker.lanes = claimer.lanes
             async with anyio.create_task_group() as feeders:
-                feeders.start_soon(claimer.claim, worker.stopping)
-                feeders.start_soon(claimer.audit)
-                feeders.start_soon(claimer.watch_lease)
-                feeders.start_soon(claimer.lanes.keep, lanes)
-                feeders.start_soon(waker.promote)
-                feeders.start_soon(waker.keep_partitions)
-                if chancy.notifications:
-                    listener = Listener(chancy.listen_conninfo, [chancy.names.channel])
-                    feeders.start_soon(waker.listen, listener)
+                for name, run in self._feeders(waker, lanes):
+                    feeders.start_soon(self._vital, name, run)
                 task_status.started()
                 worker.events.emit("worker.started", worker.name)
                 await worker.stopping.wait()
@@ -171,6 +218,18 @@ class _Life:
             lanes.cancel_scope.cancel()
             if any(claimer.attempts()):  # what does not end would keep us here, with all we hold
                 await self._departure.leave()
+
+    def _feeders(self, waker: Waker, lanes: TaskGroup) -> Iterator[tuple[str, Task]]:
+        worker, claimer, chancy = self._worker, self._claimer, self._worker.chancy
+        yield "claim", partial(claimer.claim, worker.stopping)
+        yield "audit", claimer.audit
+        yield "watch the lease", claimer.watch_lease
+        yield "keep the lanes", partial(claimer.lanes.keep, lanes)
+        yield "promote", waker.promote
+        yield "keep the partitions", waker.keep_partitions
+        if chancy.notifications:
+            listener = Listener(chancy.listen_conninfo, [chancy.names.channel])
+            yield "listen", partial(waker.listen, listener)
 
     def _written(self, waker: Waker, settled: Sequence[Settlement]) -> None:
         """Tell whomever it concerns of outcomes that have just been written."""
@@ -210,50 +269,3 @@ class _Life:
             for lane in claimer.lanes:
                 await lane.drained()
             race.cancel_scope.cancel()
-
-
-class Departure:
-    """How a worker leaves, whatever is falling: once, however often it is told to."""
-
-    def __init__(
-        self,
-        worker: "Worker",
-        settler: Settler,
-        heartbeat: Heartbeat,
-        observers: Observers,
-        hear: Callable[[], None],
-    ) -> None:
-        self._worker = worker
-        self._observers = observers
-        self._hear = hear
-        self._settler = settler
-        self._heartbeat = heartbeat
-        self._left = False
-
-    async def leave(self) -> None:
-        """Write the last outcomes, give back whatever is still held, and go off the list."""
-        if self._left:
-            return
-        self._left = True
-        with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(FLUSH):
-                await self._settler.flush()
-            with anyio.move_on_after(FLUSH):
-                await self._give_back()
-            with anyio.move_on_after(OBSERVING):
-                self._hear()  # of what was rescued while the jobs came to their end
-                await self._observers.finish()
-            await to_thread.run_sync(self._heartbeat.stop)
-        log.info("worker %s has stopped", self._worker.name)
-        self._worker.stopped.set()
-        self._worker.events.emit("worker.stopped", self._worker.name)
-
-    async def _give_back(self) -> None:
-        store = self._worker.chancy.store
-        try:
-            left = await store.run(statements.give_back(store.names, self._heartbeat.incarnation))
-        except TRANSIENT as exc:
-            log.error("jobs are left to be rescued: %s", exc)
-        else:
-            if left:
-                log.warning("gave back %d jobs that had not ended", len(left))

@@ -55,3 +55,5 @@ class Notifier:
             await self._store.run(statements.notify(self._store.names, hints))
         except TRANSIENT as exc:
             log.info("hints were lost, workers will find the jobs by polling: %s", exc)
+        except Exception:  # a defect of ours is not worth more than the hints
+            log.exception("hints were lost, workers will find the jobs by polling")

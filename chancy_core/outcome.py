@@ -7,8 +7,9 @@ import enum
 from itertools import takewhile
 from uuid import UUID
 
-from attrs import frozen
+from attrs import field, frozen
 
+from chancy_core import codec
 from chancy_core.job import Failure, QueuedJob, State
 
 
@@ -37,10 +38,10 @@ class Outcome:
     """What happened to one attempt. *result* is JSON; *failure* says what went wrong."""
 
     kind: Kind
-    result: str | None = None
+    result: str | None = field(default=None, repr=codec.veiled)
     failure: Failure | None = None
     #: What the function made of the job's meta, as JSON, whatever the ending; None: it stays.
-    meta: str | None = None
+    meta: str | None = field(default=None, repr=codec.veiled)
 
 
 @frozen

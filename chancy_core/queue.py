@@ -34,10 +34,12 @@ def _state(state: str | None) -> QueueState | None:
 
 def _patterns(tags: Iterable[str]) -> frozenset[str]:
     if isinstance(tags, str):
-        raise InvalidQueue(f"tags must be a set of patterns, such as {{{tags!r}}}, not one string")
+        raise InvalidQueue(
+            f"tags must be a set of patterns, such as {{{shown(tags)}}}, not one string"
+        )
     try:
         return frozenset(tags)
-    except TypeError as exc:
+    except Exception as exc:  # the given value's own code may raise anything
         raise InvalidQueue(f"tags must be a set of patterns, not {shown(tags)}") from exc
 
 
@@ -188,7 +190,7 @@ class Queue:
         """
         known = [attribute.name for attribute in fields(cls)]
         if not isinstance(packed, Mapping) or "name" not in packed or set(packed) - set(known):
-            raise InvalidQueue(f"{packed!r:.200} is no packed queue, which has {', '.join(known)}")
+            raise InvalidQueue(f"{shown(packed)} is no packed queue, which has {', '.join(known)}")
         values = dict(packed)
         try:
             if values.get("resume_at") is not None:
@@ -197,4 +199,4 @@ class Queue:
         except InvalidQueue:
             raise
         except (TypeError, ValueError) as exc:
-            raise InvalidQueue(f"the packed queue {packed['name']!r}: {exc}") from exc
+            raise InvalidQueue(f"the packed queue {shown(packed['name'])}: {exc}") from exc

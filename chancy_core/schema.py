@@ -89,5 +89,7 @@ class Schema(abc.ABC):
         from chancy_core.postgres import Connection
 
         conninfo = await anyio.to_thread.run_sync(self._address)
-        async with await Connection[Any].connect(conninfo, autocommit=True) as conn:
+        async with await Connection[Any].connect(
+            conninfo, autocommit=True, prepare_threshold=None
+        ) as conn:
             await use(self.migrator(), conn)

@@ -40,6 +40,7 @@ class Settler:
         self._writing: list[Settlement] = []
         self._more = anyio.Event()
         self._drained = anyio.Event()
+        self._runs = False
         #: Outcomes that came too late: their lease was no longer current.
         self.stale = 0
 
@@ -67,29 +68,42 @@ class Settler:
 
     async def run(self) -> None:
         """Write what is handed over, until cancelled. An unreachable database is waited for."""
-        while True:
-            if not self._waiting:
-                self._drained.set()
-                await self._more.wait()
-            self._more = anyio.Event()
-            if self._drained.is_set():  # who waits already waits for this one
-                self._drained = anyio.Event()
-            count = min(BATCH, len(self._waiting))
-            self._writing = [self._waiting.popleft() for _ in range(count)]
-            await self._write(self._writing)
-            gone, self._writing = self._writing, []
-            self.let_go(gone)
+        self._runs = True
+        try:
+            while True:
+                if not self._waiting:
+                    self._drained.set()
+                    await self._more.wait()
+                self._more = anyio.Event()
+                if self._drained.is_set():  # who waits already waits for this one
+                    self._drained = anyio.Event()
+                await self._write_some()
+        finally:
+            self._runs = False
+            self._drained.set()
 
     async def flush(self) -> None:
-        """Return when all that was handed over has been written."""
+        """Return when all that was handed over has been written; by us, if `run` has ended."""
         while self._waiting or self._writing:
-            await self._drained.wait()
+            await (self._drained.wait() if self._runs else self._write_some())
 
-    async def _write(self, batch: list[Settlement]) -> None:
+    async def _write_some(self) -> None:
+        """Write what was left in doubt, or the next that wait."""
+        again = bool(self._writing)
+        if not again:
+            count = min(BATCH, len(self._waiting))
+            self._writing = [self._waiting.popleft() for _ in range(count)]
+        await self._write(self._writing, again)
+        gone, self._writing = self._writing, []
+        self.let_go(gone)
+
+    async def _write(self, batch: list[Settlement], again: bool) -> None:
         tries = 0
         while True:
             try:
-                counted = await self._store.settle(batch, again=tries > 0, along=self._along)
+                counted = await self._store.settle(
+                    batch, again=again or tries > 0, along=self._along
+                )
             except TRANSIENT as exc:
                 tries += 1
                 log.warning("%d outcomes wait for the database: %s", len(batch), exc)

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from attrs import field, frozen
 
+from chancy_core.codec import shown
 from chancy_core.errors import InvalidValue
 
 T = TypeVar("T")
@@ -21,11 +22,12 @@ _IDENTIFIER = re.compile(r"[a-z_][a-z0-9_]{0,29}")
 _PLACEHOLDER = re.compile(r"\{\{|\}\}|\{(\w+)\}")
 
 
-def _identifier(_: Any, attribute: Any, value: str) -> None:
+def identifier(_: Any, attribute: Any, value: str) -> None:
+    """Refuse a part of a name that would need quoting, or make names too long for PostgreSQL."""
     if not isinstance(value, str) or not _IDENTIFIER.fullmatch(value):
         raise InvalidValue(
             f"{attribute.name} must be 1 to 30 lower-case letters, digits and underscores, "
-            f"beginning with no digit, unlike {value!r:.200}"
+            f"beginning with no digit, unlike {shown(value)}"
         )
 
 
@@ -36,8 +38,8 @@ class Names:
     Two installations with different names share a database without meeting.
     """
 
-    schema: str = field(default="public", validator=_identifier)
-    prefix: str = field(default="chancy_", validator=_identifier)
+    schema: str = field(default="public", validator=identifier)
+    prefix: str = field(default="chancy_", validator=identifier)
 
     def render(self, text: str) -> str:
         """Write *text* with `{jobs}` as the quoted, qualified name of the table, and so on.
@@ -67,6 +69,11 @@ class Names:
         return f"{self.channel}!"
 
 
+def mentioned(text: str) -> set[str]:
+    """Return the names that *text* has in braces, such as `jobs`."""
+    return {match[1] for match in _PLACEHOLDER.finditer(text) if match[1]} - {"schema"}
+
+
 @cache
 def load(name: str) -> str:
     """Return the text of `chancy_core/sql/<name>.sql`."""
@@ -85,7 +92,7 @@ class Statement(Generic[T]):
     """One SQL statement, ready to be run on any connection; *read* makes its rows an answer."""
 
     text: bytes
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] = field(repr=False)
     read: Callable[[Sequence[Row]], T]
 
     @classmethod

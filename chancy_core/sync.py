@@ -51,6 +51,7 @@ class Twins(abc.ABC):
 
     names: Names
     notifications: bool
+    prepared_statements: bool | None
     follower: Follower | None
     _sizes: tuple[int, int]
 
@@ -74,7 +75,7 @@ class Twins(abc.ABC):
     def _open(self) -> "tuple[ThreadedPool, str]":
         registry.check_loaded()
         self.plugins  # noqa: B018 - they may set the application up
-        return self._door.open(self._find_server, self._sizes[1])
+        return self._door.open(self._find_server, self._sizes[1], self.prepared_statements)
 
     def _address(self) -> str:
         return self._open()[1]
@@ -93,10 +94,11 @@ class Twins(abc.ABC):
         self._door.close()
 
     def _run_sync(self, statement: Statement[T]) -> T:
+        from chancy_core.store.running import persist_sync
         from chancy_core.transaction import run_sync
 
         with self._open()[0].connection() as conn:
-            return run_sync(conn, statement)
+            return persist_sync(lambda: run_sync(conn, statement))
 
     def ask_sync(self, request: "Request[T]") -> T:
         """Carry out a request of the store's. Blocks; refused nowhere, it is no twin."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 
+from chancy_core.errors import ChancyError
 from chancy_core.events import Events
 from chancy_core.run import Attempt
 
@@ -51,8 +52,14 @@ class Watchdog:
         self._alive_at = monotonic()
         self._named: dict[Attempt, float] = {}
 
+    @property
+    def late(self) -> float:
+        """For how many seconds the event loop has been blocked; 0 if it turns."""
+        late = monotonic() - self._alive_at - TICK
+        return late if late > BLOCKED else 0.0
+
     async def run(self) -> None:
-        """Watch until cancelled."""
+        """Watch until cancelled. Raises `ChancyError` if the thread that watches us has ended."""
         over = threading.Event()
         thread = threading.Thread(
             target=self._watch_loop, args=[over], name="chancy-watchdog", daemon=True
@@ -69,6 +76,8 @@ class Watchdog:
                         "worker %s: its event loop runs again after %.1f s", self._worker, late
                     )
                     self._events.emit("worker.blocked", self._worker, late)
+                if not thread.is_alive():
+                    raise ChancyError("the watchdog's thread has ended: nobody watches the loop")
                 if monotonic() - looked >= LOOK:
                     self.look()
                     looked = monotonic()

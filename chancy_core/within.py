@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from chancy_core import given
+from chancy_core.codec import shown
 from chancy_core.errors import InvalidValue
 from chancy_core.given import Named, Pushable, Which, check_resume, identities, identity
 from chancy_core.job import QueuedJob, Reference
@@ -101,7 +102,7 @@ class Within(abc.ABC):
 
     def _tells(self, wake: str) -> bool:
         if wake not in {"poll", "notify"}:
-            raise InvalidValue(f'wake must be "poll" or "notify", not {wake!r}')
+            raise InvalidValue(f'wake must be "poll" or "notify", not {shown(wake)}')
         return self.notifications and wake == "notify"
 
     def _change(self, conn: "Sync | Async", request: "Request[Any]") -> Any:

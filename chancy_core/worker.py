@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from chancy_core.app import Chancy
     from chancy_core.assign import Lanes
+    from chancy_core.health import Health
+    from chancy_core.health.vitals import Vitals
 
 log = logging.getLogger("chancy.worker")
 
@@ -37,6 +39,12 @@ def _check(name: str, grace_period: float) -> None:
         raise InvalidValue(
             f"worker {name!r}: grace_period must be 0 or more seconds, not {shown(grace_period)}"
         )
+
+
+def _address(health: str) -> tuple[str, int]:
+    from chancy_core.health import address  # not for those who only push
+
+    return address(health)
 
 
 def _check_queues(queues: Iterable[str] | None, worker: str) -> frozenset[str] | None:
@@ -69,10 +77,13 @@ class Worker:
     *queues* are the names of those that it may run, of all that match; None stands for all. A
     queue that is declared later counts as well.
 
+    *health* is a port, or an address such as `127.0.0.1:8080`, on which it answers `GET /live` and
+    `GET /ready` with 200 or 503; *health_file* is kept to say the same. `health` is how it is.
+
     `events` tells what happens here and what other processes have said.
 
     Raises `InvalidValue` for a name or tags that cannot be stored, for *queues* that name none,
-    and for a *grace_period* below 0.
+    for *health* that is no address, and for a *grace_period* below 0.
     """
 
     def __init__(
@@ -84,6 +95,8 @@ class Worker:
         name: str | None = None,
         grace_period: float = 30.0,
         signals: bool = True,
+        health: str | None = None,
+        health_file: "str | os.PathLike[str] | None" = None,
     ) -> None:
         from chancy_core.events import Events  # not for those who only push
 
@@ -105,7 +118,22 @@ class Worker:
         self.stopped = anyio.Event()
         #: Whether no job was cancelled because the grace period was over, or skipped.
         self.drained = True
+        #: Where it answers probes, `/live` and `/ready`: (host, port). None if nowhere.
+        self.health_at = None if health is None else _address(health)
+        #: The file that says how it is.
+        self.health_file = None if health_file is None else os.fspath(health_file)
+        self.vitals: Vitals | None = None
         self._begun = False
+
+    @property
+    def health(self) -> "Health":
+        """How it is at this moment: whether it is alive, and ready for jobs. For any thread."""
+        from chancy_core.health import Health
+
+        if self.vitals is None or self.stopped.is_set():
+            why = "it has not started" if self.vitals is None else "it has stopped"
+            return Health(live=False, ready=False, reasons=(why,))
+        return self.vitals.look()
 
     @property
     def queues(self) -> dict[str, Queue]:

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -30,24 +30,31 @@ class Environment:
     @classmethod
     def made(cls, folder: Path) -> "Environment":
         """Make one in *folder*, which is not there yet."""
-        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True, timeout=100)
+        command = [sys.executable, "-m", "venv", "--without-pip", str(folder)]
+        subprocess.run(command, check=True, timeout=100)
         return cls(folder)
 
     def install(self, *what: str, constraints: Path = ROOT / ".ci/constraints.txt") -> None:
-        """Install *what* with pip, in the versions that *constraints* has."""
-        pip = ["-m", "pip", "install", "--quiet", "--constraint", str(constraints)]
-        ran = self.python(*pip, *what, cwd=self.folder)
+        """Install *what* with our pip, in the versions that *constraints* has."""
+        command = [sys.executable, "-m", "pip", "--python", str(self.folder / "bin/python")]
+        options = ["--quiet", "--no-compile", "--constraint", str(constraints)]
+        ran = self._run([*command, "install", *options, *what], self.folder)
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
     def python(
         self, *arguments: str, cwd: Path, environ: Mapping[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run its Python in *cwd*, as if nothing of ours or of pytest's were set."""
+        return self._run([str(self.folder / "bin/python"), *arguments], cwd, environ)
+
+    def _run(
+        self, command: Sequence[str], cwd: Path, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
         without = ("CHANCY_", "PYTEST_", "PYTHON", "VIRTUAL_ENV", "DATABASE_URL")
         env = {name: value for name, value in os.environ.items() if not name.startswith(without)}
         env["PATH"] = f"{self.folder / 'bin'}{os.pathsep}{env['PATH']}"
         return subprocess.run(
-            [str(self.folder / "bin/python"), *arguments],
+            command,
             cwd=cwd,
             env=env | dict(environ or {}),
             capture_output=True,

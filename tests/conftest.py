@@ -1,10 +1,16 @@
 """What every test can ask for: an event loop of either kind, and a database of its own.
 
-The fixtures are those of the testing kit, by shorter names.
+The fixtures are those of the testing kit, by shorter names. With `CHANCY_TEST_ROLES` set, tests
+connect to their database as a role that may what the roles push and work may, and no more.
 """
+
+import os
+from collections.abc import Callable, Iterator
 
 import pytest
 
+from tests import roles
+from tests.pooled import chancy_dsn, pooler  # noqa: F401 - fixtures
 from tests.site import site  # noqa: F401 - a fixture
 
 
@@ -18,14 +24,35 @@ def server(chancy_server: str) -> str:
     return chancy_server
 
 
+@pytest.fixture(scope="session")
+def least(server: str) -> Iterator[roles.Least | None]:
+    """The role as which tests connect, if it is not the one that made their database."""
+    if not os.environ.get("CHANCY_TEST_ROLES"):
+        yield None
+        return
+    with roles.least(server) as least:
+        yield least
+
+
+@pytest.fixture(scope="session")
+def chancy_prepare(least: roles.Least | None) -> Callable[[str], None]:
+    return least.prepare if least else lambda _: None
+
+
 @pytest.fixture
 def empty_dsn(chancy_empty_dsn: str) -> str:
     return chancy_empty_dsn
 
 
 @pytest.fixture
-def dsn(chancy_dsn: str) -> str:
-    return chancy_dsn
+def dsn(
+    request: pytest.FixtureRequest,
+    chancy_dsn: str,  # noqa: F811 - that fixture
+    least: roles.Least | None,
+) -> str:
+    if least is None or roles.needs_owner(request.node.nodeid):
+        return chancy_dsn
+    return least.dsn(chancy_dsn)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -8,6 +8,7 @@ import re
 import struct
 import subprocess
 import sys
+import tempfile
 import termios
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,9 @@ from pathlib import Path
 from select import select
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
+
+from tests.ready import Forked, Ready
 
 CHANCY = str(Path(sys.executable).with_name("chancy"))
 #: Makes the terminal at its stdin its own, so that Ctrl-C reaches it, and becomes the command.
@@ -31,7 +34,7 @@ SEQUENCE = re.compile(r"\x1b(\[[0-9;?]*[a-zA-Z]|\].*?\x07)")
 class Typed:
     """A command that runs in a terminal: what it shows is read, and words are typed."""
 
-    def __init__(self, process: subprocess.Popen[bytes], end: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes] | Forked, end: int) -> None:
         self.process = process
         self._end = end
         self.raw = b""
@@ -93,37 +96,44 @@ class Shell:
 
     folder: Path
     environ: Mapping[str, str]
-    command: tuple[str, ...] = field(default=(CHANCY,))
+    ready: Ready
+    """What becomes the commands of which only the end is waited for."""
 
     @contextmanager
     def open(self, *words: str, columns: int = 200, **environ: str) -> Iterator[Typed]:
         """Type the command into a terminal; it is killed at the end if it runs yet."""
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-        process = subprocess.Popen(
-            [sys.executable, "-c", TAKE, *self.command, *words],
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            cwd=self.folder,
-            env=dict(self.environ) | {"TERM": "xterm"} | environ,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        try:
-            yield Typed(process, ours)
-        finally:
-            process.kill()
-            process.wait()
-            os.close(ours)
+        with terminal(columns) as (ours, theirs):
+            process = subprocess.Popen(
+                [sys.executable, "-c", TAKE, CHANCY, *words],
+                stdin=theirs,
+                stdout=theirs,
+                stderr=theirs,
+                cwd=self.folder,
+                env=dict(self.environ) | {"TERM": "xterm"} | environ,
+                start_new_session=True,
+            )
+            os.close(theirs)
+            try:
+                yield Typed(process, ours)
+            finally:
+                process.kill()
+                process.wait()
 
     def people(self, *words: str, answer: str = "", code: int = 0, **environ: str) -> str:
         """Type the command, and perhaps an answer to its question; return what was shown."""
-        with self.open(*words, **environ) as typed:
-            if answer:
-                typed.expect("[y/N]")
-                typed.type(answer)
-            assert typed.end() == code, typed.text
+        with terminal() as (ours, theirs):
+            set_up = dict(self.environ) | {"TERM": "xterm"} | environ
+            process = self.ready.begin([CHANCY, *words], self.folder, set_up, [theirs] * 3)
+            os.close(theirs)
+            typed = Typed(process, ours)
+            try:
+                if answer:
+                    typed.expect("[y/N]")
+                    typed.type(answer)
+                assert typed.end() == code, typed.text
+            finally:
+                process.kill()
+                process.wait()
             return typed.text
 
     def programs(self, *words: str, code: int = 0, given: str = "", **environ: str) -> Answer:
@@ -136,17 +146,34 @@ class Shell:
     def call(
         self, *words: str, given: str = "", **environ: str
     ) -> subprocess.CompletedProcess[str]:
-        """Call the command with pipes at all ends."""
-        return subprocess.run(
-            [*self.command, *words],
-            input=given,
-            capture_output=True,
-            text=True,
-            cwd=self.folder,
-            env=dict(self.environ) | environ,
-            timeout=60,
-            check=False,
-        )
+        """Call the command, with a pipe and two files at its ends."""
+        reading, writing = os.pipe()
+        os.write(writing, given.encode())  # what is given has room in a pipe
+        os.close(writing)
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            ends = [reading, out.fileno(), err.fileno()]
+            set_up = dict(self.environ) | environ
+            process = self.ready.begin([CHANCY, *words], self.folder, set_up, ends)
+            os.close(reading)
+            try:
+                code = process.wait(60)
+            finally:
+                process.kill()
+                process.wait()
+            for said in (out, err):
+                said.seek(0)
+            return subprocess.CompletedProcess(words, code, out.read(), err.read())
+
+
+@contextmanager
+def terminal(columns: int = 200) -> Iterator[tuple[int, int]]:
+    """Our end of a new terminal, and that of a command, which is to be closed in the block."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    try:
+        yield ours, theirs
+    finally:
+        os.close(ours)
 
 
 @frozen

@@ -96,3 +96,4 @@ def test_the_source_distribution_builds_the_same(wheel: zipfile.ZipFile, tmp_pat
     assert {"README.md", "LICENSE", "pyproject.toml", "tests/test_packaging.py"} <= names
     assert "chancy_core/facade/chancy/py.typed" in names
     assert "executors/chancy_executors/py.typed" in names
+    assert not [name for name in names if name.endswith(".whl")]

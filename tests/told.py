@@ -6,15 +6,16 @@ from uuid import uuid4
 
 import anyio
 
-from chancy import Chancy, QueuedJob
+from chancy import Chancy, QueuedJob, Worker
 from chancy_core.postgres import Connection
 from chancy_core.store import statements
+from tests.pooled import past
 
 
 @asynccontextmanager
 async def listening(dsn: str) -> AsyncIterator[Callable[[], Awaitable[list[tuple[str, str]]]]]:
     names = Chancy(dsn).names
-    async with await Connection.connect(dsn, autocommit=True) as conn:
+    async with await Connection.connect(past(dsn), autocommit=True) as conn:
         for channel in (names.channel, names.answers):
             await conn.execute(f'LISTEN "{channel}"')
 
@@ -29,6 +30,18 @@ async def listening(dsn: str) -> AsyncIterator[Callable[[], Awaitable[list[tuple
             return [(channel[len(names.channel) :], payload) for channel, payload in heard]
 
         yield told
+
+
+async def until_told(worker: Worker, chancy: Chancy) -> None:
+    """Return once the worker hears what is told: it works before it listens."""
+    with worker.events.subscribe("test.hear") as seen, anyio.fail_after(20):
+        while True:
+            await chancy.notify("test.hear")
+            try:
+                await seen.next(0.2)
+            except TimeoutError:
+                continue
+            return
 
 
 async def claimed(chancy: Chancy) -> QueuedJob:

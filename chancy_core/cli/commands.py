@@ -43,6 +43,7 @@ COMMANDS = {
     "workers": Command("workers:workers", "List workers.", _RUN),
     "demo": Command("demonstrating:demo", "Show it working, on a server of its own.", _RUN),
     "migrate": Command("migrating:migrate", "Bring the schema to the newest version.", _SET_UP),
+    "roles": Command("granting:roles", "Say who may do what in the database.", _SET_UP),
     "check": Command("checking:check", "Say what would keep it from working.", _SET_UP),
     "plugins": Command("plugging:plugins", "List what installed packages offer.", _SET_UP),
     "completion": Command("completing:completion", "Write what completes its words.", _SET_UP),

@@ -45,4 +45,8 @@ def worker_document(worker: "WorkerInfo") -> dict[str, Any]:
         "tags": sorted(worker.tags),
         "started_at": worker.started_at,
         "expires_at": worker.expires_at,
+        "version": worker.version,
+        "schema_version": worker.schema_version,
+        "settings": worker.settings,
+        "clock_offset": worker.clock_offset,
     }

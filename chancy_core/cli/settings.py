@@ -5,7 +5,7 @@ from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from chancy_core.errors import InvalidValue
 
@@ -30,7 +30,7 @@ class Settings:
     """What is in force: an option, else the environment, else pyproject.toml, else the default."""
 
     app: str | None = None
-    dsn: str | None = None
+    dsn: str | None = field(default=None, repr=False)
     schema: str | None = None
     prefix: str | None = None
     #: The event loop, as anyio names it.

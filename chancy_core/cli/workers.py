@@ -3,7 +3,7 @@
 from chancy_core.cli.documents import worker_document
 from chancy_core.cli.invocation import Here
 
-_COLUMNS = ("name", "hostname", "pid", "alive", "tags", "started_at", "expires_at")
+_COLUMNS = ("name", "hostname", "pid", "alive", "version", "tags", "started_at", "expires_at")
 
 
 async def workers(*, here: Here) -> None:

@@ -30,6 +30,8 @@ def worker(
     name: str | None = None,
     grace_period: Duration = None,
     drain: Annotated[bool, Parameter(negative=())] = False,
+    health: Annotated[str | None, Parameter(env_var="CHANCY_HEALTH")] = None,
+    health_file: Annotated[str | None, Parameter(env_var="CHANCY_HEALTH_FILE")] = None,
     log_level: str = "info",
     log_format: str = "text",
     here: Here,
@@ -51,6 +53,10 @@ def worker(
         How long its jobs may run on when it stops, such as 90 or 10m; 30 seconds otherwise.
     drain
         Stop as soon as nothing is due in its queues.
+    health
+        Answer GET /live and /ready here, for a supervisor: 8080 or 127.0.0.1:8080.
+    health_file
+        Keep a file that says the same.
     log_level
         What to log: debug, info, warning or error; info otherwise.
     log_format
@@ -69,6 +75,8 @@ def worker(
         name=name,
         grace_period=30.0 if grace_period is None else grace_period.total_seconds(),
         signals=False,
+        health=health,
+        health_file=health_file,
     )
     code = anyio.run(partial(_work, here, made, drain=drain), backend=here.settings.backend)
     end_threads(here)

@@ -2,23 +2,20 @@
 
 import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from chancy_core.embedded import locks, postmaster, programs
-from chancy_core.embedded.folders import default_folder, home, make
+from chancy_core.embedded import locks, postmaster
+from chancy_core.embedded.folders import default_folder, make
+from chancy_core.embedded.launch import Progress, launch
 from chancy_core.errors import EmbeddedError
 
 PATIENCE = 330.0  # seconds; a little more than the supervisor gives the server
-Progress = Callable[[str], None]
 
 
 class Lease:
@@ -180,7 +177,7 @@ def _join(
             if not locks.is_held(folder / "supervisor.lock"):
                 if not start and postmaster.pid_of(folder / "data") is None:
                     raise _none_runs(folder)
-                _launch(folder, settings, linger, progress, throwaway=throwaway, start_lock=lock)
+                launch(folder, settings, linger, progress, throwaway=throwaway, start_lock=lock)
             state = _state(folder)
             if state and postmaster.is_ours(state["pid"], folder / "data"):
                 return state
@@ -192,73 +189,6 @@ def _none_runs(folder: Path) -> EmbeddedError:
     return EmbeddedError(
         f"No server runs in {folder}. Start one with `chancy dev`, or name another by CHANCY_DSN."
     )
-
-
-def _launch(
-    folder: Path,
-    settings: dict[str, str],
-    linger: float,
-    progress: Progress,
-    *,
-    throwaway: bool,
-    start_lock: int,
-) -> None:
-    """Start a supervisor and wait for what it says."""
-    user = programs.account(folder / "data")
-    found = _programs(folder, user, progress)
-    orders = {
-        "folder": str(folder),
-        "bindir": str(found.bindir),
-        "version": found.version,
-        "settings": {name: str(value) for name, value in settings.items()},
-        "linger": linger,
-        "throwaway": throwaway,
-        "user": user and [user.uid, user.gid],
-        "start_lock": start_lock,
-    }
-    script = Path(__file__).with_name("supervisor.py")
-    with tempfile.TemporaryFile() as given, (folder / "supervisor.log").open("ab") as log:
-        given.write(json.dumps(orders).encode())
-        given.seek(0)
-        with subprocess.Popen(
-            [sys.executable, "-I", "-S", str(script)],
-            stdin=given,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            cwd="/",
-            start_new_session=True,
-            pass_fds=[start_lock],
-        ) as process:
-            assert process.stdout is not None
-            _listen(folder, process.stdout, progress)
-
-
-def _programs(folder: Path, user: programs.Account | None, progress: Progress) -> programs.Programs:
-    """Programs that `user` may execute, on a folder that it can reach."""
-    found = programs.find()
-    if user is None:
-        return found
-    make(home())
-    if not user.can("-x", folder):
-        raise EmbeddedError(
-            f"The user {user.name}, which runs PostgreSQL for root, cannot reach {folder}. "
-            f"Choose another folder, for instance by CHANCY_HOME."
-        )
-    return programs.within_reach(found, user, home(), progress)
-
-
-def _listen(folder: Path, said: Iterator[bytes], progress: Progress) -> None:
-    for line in said:
-        message = json.loads(line)
-        if "say" in message:
-            progress(message["say"])
-        elif "error" in message:
-            raise EmbeddedError(f"No server in {folder}. {message['error']}")
-        else:
-            return
-    log = (folder / "supervisor.log").read_text(errors="replace")
-    last = "\n".join(log.splitlines()[-8:])
-    raise EmbeddedError(f"The server's supervisor in {folder} was killed. Its last words:\n{last}")
 
 
 def _state(folder: Path) -> dict[str, Any] | None:

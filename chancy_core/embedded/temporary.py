@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from chancy_core.embedded import locks, postmaster
-from chancy_core.embedded.lease import Lease, Progress, claim
+from chancy_core.embedded.launch import Progress
+from chancy_core.embedded.lease import Lease, claim
 
 PREFIX = "chancy-throwaway-"
 GIB = 2**30

@@ -35,6 +35,12 @@ CREATE TABLE IF NOT EXISTS {migration_lock} (
     expires_at timestamptz NOT NULL
 );"""
 
+#: What a migration makes belongs to whoever owns our bookkeeping, whichever member of it migrates.
+AS_OWNER = (
+    "SELECT set_config('role', pg_get_userbyid(relowner), true) FROM pg_class "
+    "WHERE oid = '{migrations}'::regclass AND pg_has_role(relowner, 'MEMBER')"
+)
+
 _TAKE = """
 INSERT INTO {migration_lock} AS held (holder, taken_at, expires_at)
 VALUES (%(holder)s, clock_timestamp(), clock_timestamp() + make_interval(secs => %(lease)s))
@@ -190,6 +196,6 @@ def is_lock_timeout(exc: psycopg.Error) -> bool:
     return exc.sqlstate == _LOCK_NOT_AVAILABLE
 
 
-def jitter(attempt: int) -> float:
-    """How long to wait, in seconds, after failing for the *attempt*-th time."""
-    return random.uniform(0.1, 0.5) * attempt
+def pause() -> float:
+    """How long to leave a table to others, in seconds, before its lock is asked for again."""
+    return random.uniform(0.5, 1.5)

@@ -24,11 +24,12 @@ from psycopg.rows import tuple_row
 from chancy_core.errors import MigrationError, MigrationsNeeded
 from chancy_core.migrate.line import Line, LineStatus, Step
 from chancy_core.migrate.lock import (
+    AS_OWNER,
     MigrationLock,
     autocommit,
     bookkeeping,
     is_lock_timeout,
-    jitter,
+    pause,
     unseen_bookkeeping,
 )
 from chancy_core.postgres import Connection
@@ -38,8 +39,9 @@ __all__ = ["Line", "LineStatus", "Migrator", "Step"]
 
 logger = logging.getLogger(__name__)
 
-LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
-TRIES = 5
+# Who waits for a table's lock has everybody wait who comes after it: not for long, but often.
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '500ms'"
+TRIES = 30
 
 
 @attrs.frozen
@@ -72,16 +74,30 @@ class Migrator:
         """
         self._check_targets(to)
         lock = MigrationLock(self.names, self.lease)
-        async with autocommit(conn), lock.held(conn, wait):
+        async with autocommit(conn):
+            # Who may not migrate may find that there is nothing to do.
             statuses = await self.status(conn)
-            steps = self._steps(statuses, to)
-            for step in steps:
-                logger.info("migrating: %s", step)
-                await self._run(conn, lock, step)
-                if told is not None:
-                    told(step)
-            if _nothing_left(statuses, steps):
-                await lock.drop_bookkeeping(conn)
+            if not self._steps(statuses, to) and not _nothing_left(statuses, ()):
+                return ()
+            async with lock.held(conn, wait):
+                return await self._migrate(conn, lock, to, told)
+
+    async def _migrate(
+        self,
+        conn: psycopg.AsyncConnection[Any],
+        lock: MigrationLock,
+        to: Mapping[str, int] | None,
+        told: Callable[[Step], object] | None,
+    ) -> tuple[Step, ...]:
+        statuses = await self.status(conn)
+        steps = self._steps(statuses, to)
+        for step in steps:
+            logger.info("migrating: %s", step)
+            await self._run(conn, lock, step)
+            if told is not None:
+                told(step)
+        if _nothing_left(statuses, steps):
+            await lock.drop_bookkeeping(conn)
         return steps
 
     async def plan(
@@ -220,7 +236,7 @@ class Migrator:
                     raise MigrationError(
                         f"{step} met a lock that others hold, {TRIES} times: {exc}"
                     ) from exc
-                await anyio.sleep(jitter(attempt))
+                await anyio.sleep(pause())
             else:
                 return
 
@@ -233,6 +249,7 @@ class Migrator:
                 await self._execute(conn, statement)
         async with conn.transaction():
             await conn.execute(LOCK_TIMEOUT)
+            await conn.execute(self.names.render(AS_OWNER).encode())
             # Until we commit, this row lock keeps out whoever believes that we are gone.
             await lock.renew(conn)
             if step.script.transaction:
@@ -249,7 +266,8 @@ class Migrator:
         body = self.names.render(step.script.text).strip()
         record = self._record(step)
         if step.script.transaction:
-            return f"-- {step}\nBEGIN;\n{LOCK_TIMEOUT};\n{body}\n{record}\nCOMMIT;"
+            owner = self.names.render(AS_OWNER)
+            return f"-- {step}\nBEGIN;\n{LOCK_TIMEOUT};\n{owner};\n{body}\n{record}\nCOMMIT;"
         return f"-- {step}\n{body}\n{record}"
 
     def _record(self, step: Step) -> str:

@@ -1,5 +1,6 @@
 """The ways to write down where the database is, brought to one."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,9 +25,15 @@ def conninfo(dsn: str | Mapping[str, Any]) -> str:
             return make_conninfo(dsn)
         return make_conninfo("", **_of_django(dsn))
     except ProgrammingError as error:
-        # The string itself may hold a password, so that it is not shown.
-        msg = f"this is no URL or key=value string that PostgreSQL understands: {error}"
-        raise InvalidValue(msg) from None
+        problem = _without_quotes(str(error)) if isinstance(dsn, str) else str(error)
+    msg = f"this is no URL or key=value string that PostgreSQL understands: {problem.strip()}"
+    raise InvalidValue(msg)
+
+
+def _without_quotes(problem: str) -> str:
+    """Return what libpq says is wrong with a string, which it quotes, password and all."""
+    named = re.match(r"invalid (connection option|URI query parameter)", problem)
+    return problem if named else re.sub(r'"(?!=").*"', '"..."', problem, flags=re.DOTALL)
 
 
 def _of_django(database: Mapping[str, Any]) -> dict[str, Any]:

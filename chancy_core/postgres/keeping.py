@@ -141,6 +141,11 @@ class Keeping(abc.ABC):
         self.discard(entry)
         return False
 
+    def drop_idle(self) -> None:
+        """Let go of whatever is idle."""
+        while self._idle:
+            self.discard(self._idle.pop())
+
     # -- lending and discarding --------------------------------------------------------------------
 
     def lend(self, entry: Entry) -> None:
@@ -236,8 +241,11 @@ class Keeping(abc.ABC):
         """Close what is too old or idle for too long, and keep `min_size` connections."""
         while True:
             await anyio.sleep(max(0.02, min(self.max_lifetime, self.max_idle, 30.0) / 10))
-            self.age()
-            self.grow()
+            try:
+                self.age()
+                self.grow()
+            except Exception:  # a defect of ours must not end the pool, and all that use it
+                logger.exception("the pool could not look after its connections")
 
     def age(self) -> None:
         """One look at all idle connections; the longest idle come first."""

@@ -11,9 +11,10 @@ import attrs
 import psycopg
 
 from chancy_core.errors import InvalidValue
+from chancy_core.postgres import preparing
 from chancy_core.postgres.connection import Connection
 from chancy_core.postgres.dsn import conninfo as make_conninfo
-from chancy_core.postgres.failures import PoolClosed, PoolExhausted
+from chancy_core.postgres.failures import CallTimeout, PoolClosed, PoolExhausted
 from chancy_core.postgres.keeping import Backoff, Entry, Keeping, Waiter, is_fatal
 
 logger = logging.getLogger("chancy.postgres")
@@ -52,7 +53,8 @@ class Pool(Keeping):
     that is broken, too old (`max_lifetime`, less up to a tenth) or was left with an error of the
     session (class 08, 57P01 to 57P03, 25006, 53300) is replaced. One that was idle for
     `check_after` answers a query before it is lent. `configure` is called with each new connection.
-    Whatever else is given goes to `Connection.connect`.
+    Repeated statements are prepared if `prepared_statements`; by default, unless a pooler stands
+    between. Whatever else is given goes to `Connection.connect`.
 
         async with Pool("postgresql://db/app") as pool:
             async with pool.connection() as conn:
@@ -73,6 +75,7 @@ class Pool(Keeping):
         backoff: Backoff | None = None,
         configure: Configure | None = None,
         autocommit: bool = True,
+        prepared_statements: bool | None = None,
         **connect: Any,
     ) -> None:
         _check_sizes(min_size, max_size)
@@ -88,6 +91,7 @@ class Pool(Keeping):
             backoff=backoff or Backoff(),
         )
         self._configure = configure
+        self._prepared = prepared_statements
         self._connect = {"autocommit": autocommit, **connect}
         self._requests = self._queued = self._timeouts = 0
 
@@ -155,6 +159,8 @@ class Pool(Keeping):
         """Give a connection back, with the error that its block was left on."""
         conn = entry.connection
         spoiled = error is not None and is_fatal(error)
+        if isinstance(error, CallTimeout):  # a way that swallowed one call may swallow them all
+            self.drop_idle()
         if spoiled or conn.closed or conn.in_pipeline:
             self.discard(entry)
         elif conn.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE or (
@@ -178,10 +184,11 @@ class Pool(Keeping):
         """Connect and configure."""
         conn = await Connection[Any].connect(self.conninfo, **self._connect)
         try:
+            await preparing.decide(conn, self._prepared)
             if self._configure is not None:
                 await self._configure(conn)
-                if conn.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
-                    await conn.commit()
+            if conn.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                await conn.commit()
         except BaseException:
             conn.abort()
             raise
@@ -218,8 +225,7 @@ class Pool(Keeping):
             await self._close_all()
 
     async def _close_all(self) -> None:
-        while self._idle:
-            self.discard(self._idle.pop())
+        self.drop_idle()
         if self._lent:
             with anyio.move_on_after(self.close_timeout, shield=True):
                 await self.all_returned.wait()

@@ -1,20 +1,47 @@
-"""Connections for threads: a small pool of psycopg's synchronous ones."""
+"""Connections for threads: psycopg's synchronous ones, with deadlines, in a small pool."""
 
 import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from chancy_core.postgres import connecting
-from chancy_core.postgres.failures import PoolClosed, PoolExhausted
+from chancy_core.postgres import connecting, preparing
+from chancy_core.postgres.failures import CallTimeout, PoolClosed, PoolExhausted
+from chancy_core.postgres.private import WaitTimeout
 
-Conn = psycopg.Connection[tuple[Any, ...]]
+if TYPE_CHECKING:
+    from psycopg.abc import PQGen
+
+RV = TypeVar("RV")
+
+
+class Conn(psycopg.Connection[tuple[Any, ...]]):
+    """A synchronous connection whose every call has a deadline, after which it is closed.
+
+    Neither keepalives nor TCP_USER_TIMEOUT notice a black hole behind a proxy, or a pooler, that
+    acknowledges whatever it is sent.
+    """
+
+    #: Seconds that each call may take; None for no limit.
+    call_timeout: float | None = 30.0
+
+    def wait(self, gen: "PQGen[RV]", interval: float = 0.1, timeout: float | None = None) -> RV:
+        """Wait for an answer. Raises `CallTimeout` when it has not come in time."""
+        try:
+            return super().wait(gen, interval, self.call_timeout if timeout is None else timeout)
+        except WaitTimeout:
+            if timeout is not None:
+                raise
+            self.pgconn.finish()
+            late = f"the server gave no answer within {self.call_timeout:g} s"
+            raise CallTimeout(f"{late}; the connection is closed") from None
+
 
 #: Seconds after which an idle connection is tried before it is used.
 IDLE = 30.0
@@ -27,7 +54,14 @@ class ThreadedPool:
     process that made it: after `fork` the child must make its own.
     """
 
-    def __init__(self, conninfo: str, *, most: int = 10, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        conninfo: str,
+        *,
+        most: int = 10,
+        timeout: float = 30.0,
+        prepared_statements: bool | None = None,
+    ) -> None:
         """At most *most* connections at once; who finds none free waits *timeout* seconds."""
         self._settings = connecting.settings(
             {"connect_timeout": connecting.CONNECT_TIMEOUT} | conninfo_to_dict(conninfo),
@@ -36,6 +70,7 @@ class ThreadedPool:
             application_name=None,
         )
         self._timeout = timeout
+        self._prepared = prepared_statements
         self._free = threading.BoundedSemaphore(most)
         self._lock = threading.Lock()
         self._idle: list[tuple[Conn, float]] = []
@@ -74,7 +109,13 @@ class ThreadedPool:
             if _sound(conn, monotonic() - since):
                 return conn
             conn.close()
-        return psycopg.connect("", autocommit=True, **self._settings)
+        conn = Conn.connect("", autocommit=True, **self._settings)
+        try:
+            preparing.decide_sync(conn, self._prepared)
+        except BaseException:
+            conn.close()
+            raise
+        return conn
 
     def _give(self, conn: Conn) -> None:
         sound = not conn.closed and conn.info.transaction_status == TransactionStatus.IDLE

@@ -8,7 +8,8 @@ WITH want AS MATERIALIZED (
     SELECT asked.queue, asked.free
       FROM unnest(%(queues)s::text[], %(free)s::int[]) AS asked (queue, free)
       JOIN {queues} AS q ON q.name = asked.queue
-     WHERE (q.state = 'active' OR q.resume_at <= {now}())
+     WHERE asked.free > 0
+       AND (q.state = 'active' OR q.resume_at <= {now}())
        AND (q.rate_limit IS NOT NULL) = %(limited)s
        AND EXISTS (SELECT FROM {workers} WHERE id = %(worker)s AND NOT dead)
 ), suspect AS MATERIALIZED (

@@ -1,10 +1,10 @@
 -- Delete jobs that are not running, live or finished. Answers the ids deleted. A job that is moved at
 -- this moment is not among them, since this statement's snapshot is older: the caller asks again.
--- Rows are locked in the order of `retry`: the history's by unique key and before live ones.
+-- Locks as a retry does: the history first, each table by id, so that no two wait crosswise.
 WITH ended AS MATERIALIZED (
     SELECT id FROM {history}
      WHERE id = ANY(ARRAY(SELECT unnest(%(ids)s::uuid[]))) AND finished_at >= %(since)s
-     ORDER BY unique_key NULLS FIRST, id
+     ORDER BY id
        FOR UPDATE
 ), finished AS (
     DELETE FROM {history}

@@ -21,12 +21,15 @@ from chancy_core.queue import Queue, named
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
 from chancy_core.store.carrying import Request
+from chancy_core.store.history import into_history
 from chancy_core.store.rows import Queues
 
 T = TypeVar("T")
 
 #: How many jobs one statement of a bulk call is about, at most.
 BATCH = 1000
+#: How often jobs are asked about that move while they are: what never can be moved has an end too.
+ROUNDS = 10
 
 
 def one(statement: Statement[T]) -> Request[T]:
@@ -147,7 +150,7 @@ def cancel(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answ
         states: dict[UUID, State] = {}
         rest = batch
         while rest:
-            done |= yield statements.cancel(names, rest)
+            done |= yield from into_history(names, statements.cancel(names, rest))
             states = yield from _left(names, batch, done)
             # Who is live and in no answer was being claimed at that very moment.
             rest = [id_ for id_, state in states.items() if not state.finished]
@@ -166,13 +169,15 @@ def retry(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answe
         states: dict[UUID, State] = {}
         held: set[UUID] = set()
         rest = batch
-        while rest:
+        for _ in range(ROUNDS):
             done |= yield statements.retry(names, rest)
             states = yield from _left(names, batch, done)
             held = yield from _held(names, [i for i, state in states.items() if state.finished])
             # Who could be brought back and was not was being moved at that very moment.
             movable = (i for i, s in states.items() if s.finished or s is State.SCHEDULED)
             rest = [id_ for id_ in movable if id_ not in held]
+            if not rest:
+                break
         queues |= set(done.values())
         for id_ in batch:
             if id_ in held:
@@ -192,11 +197,13 @@ def purge(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answe
         done: set[UUID] = set()
         states: dict[UUID, State] = {}
         rest = batch
-        while rest:
+        for _ in range(ROUNDS):
             done |= yield statements.purge(names, rest)
             states = yield from _left(names, batch, done)
             # Who does not run and was left was being moved at that very moment.
             rest = [id_ for id_, state in states.items() if state is not State.RUNNING]
+            if not rest:
+                break
         answers += [
             _answer(id_, "purged" if id_ in done else None, states.get(id_)) for id_ in batch
         ]

@@ -2,13 +2,14 @@
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 from uuid import UUID
 
 import attrs
-from attrs import frozen
+from attrs import field, frozen
 
 from chancy_core import codec, tags
 from chancy_core.errors import InvalidQueue
@@ -25,7 +26,7 @@ class Claimed:
 
     job: QueuedJob
     #: Its arguments as they are stored, a JSON object.
-    arguments: str
+    arguments: str = field(repr=False)
     #: Its place in the order of its queue, among those of the same priority.
     seq: int
     #: Why the row could not be read; such a job fails without being begun.
@@ -44,6 +45,14 @@ def failures(text: str | None) -> tuple[Failure, ...]:
 def failure_text(failure: Failure | None) -> str | None:
     """Write what is added to the `errors` of a row."""
     return None if failure is None else json.dumps([attrs.asdict(failure)])
+
+
+def instant(given: datetime | None) -> datetime | None:
+    """Return a time as it is sent: PostgreSQL knows no offset of 16 hours, or of half a second."""
+    try:
+        return None if given is None else given.astimezone(UTC)
+    except OverflowError:  # before the year 1, or after 9999: only a filter asks for such
+        return given
 
 
 def limits(text: str | None) -> tuple[Limit, ...]:
@@ -197,6 +206,15 @@ class WorkerInfo:
     expires_at: datetime
     #: Whether the lease holds.
     alive: bool
+    #: Of its code: the version, and the newest migration of the core that it knows. None, as what
+    #: follows, for one of a release that did not tell.
+    version: str | None = None
+    schema_version: int | None = None
+    #: Its settings: `crash_limit`, `lease` and `notifications`, about which workers must agree, and
+    #: `queues`, to which it keeps.
+    settings: Mapping[str, Any] | None = None
+    #: Seconds by which its clock was ahead of the database's when it last renewed its lease.
+    clock_offset: float | None = None
 
     def matches(self, queue: Queue) -> bool:
         """Return whether the queue's tags are for this worker, be it alive or not."""
@@ -206,9 +224,30 @@ class WorkerInfo:
 def workers(rows: Sequence[Row]) -> list[WorkerInfo]:
     """Read rows of workers."""
     return [
-        WorkerInfo(row[0], row[1], row[2], row[3], _tags(row[4]), row[5], row[6], row[7])
+        WorkerInfo(
+            id=row[0],
+            name=row[1],
+            hostname=row[2],
+            pid=row[3],
+            tags=_tags(row[4]),
+            started_at=row[5],
+            expires_at=row[6],
+            alive=row[7],
+            version=row[8],
+            schema_version=row[9],
+            settings=_settings(row[10]),
+            clock_offset=row[11] if isfinite(row[11] or 0) else None,
+        )
         for row in rows
     ]
+
+
+def _settings(text: str | None) -> Mapping[str, Any] | None:
+    """Read settings: those that somebody wrote by hand and that make no sense are none."""
+    try:
+        return codec.as_object(text) if text else None
+    except _NONSENSE:
+        return None
 
 
 def _tags(stored: Iterable[Any]) -> frozenset[str]:

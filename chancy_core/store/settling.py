@@ -65,9 +65,15 @@ class Settling:
         return counted
 
     async def _settle_some(self, settled: Sequence[Settlement]) -> set[UUID]:
-        """Write settlements of one kind, all finished or none; replace what cannot be written."""
+        """Write settlements of one kind, all finished or none; replace what cannot be written.
+
+        Those that take longer together than a statement may (`statement_timeout`) are halved, too.
+        """
         try:
             return await self._write(settled)
+        except psycopg.errors.QueryCanceled:
+            if len(settled) == 1:
+                raise
         except _VALUE_ERRORS as exc:
             if len(settled) == 1:
                 return await self._write([_substitute(settled[0], exc)])
@@ -90,7 +96,7 @@ class Settling:
         statement = make(self.store.names, settled)
         if self.along is None:
             return await self.store.run(statement)
-        async with self.store.pool.connection() as conn, conn.transaction():
+        async with self.store.connection() as conn, conn.transaction():
             counted = await run_on(conn, statement)
             accepted = [s for s in settled if s.job.id in counted]
             if accepted:
@@ -116,11 +122,13 @@ class Settling:
 
 def _substitute(refused: Settlement, exc: Exception) -> Settlement:
     """Return what is written in place of an outcome that the database refused."""
+    # Its detail and its context would quote the value.
+    said = exc.diag.message_primary if isinstance(exc, psycopg.Error) else None
     failure = Failure(
         attempt=refused.job.attempts + 1,
         kind="error",
         type=type(exc).__name__,
-        message=codec.clean(f"PostgreSQL refused what the attempt gave: {exc}", 1000),
+        message=codec.clean(f"PostgreSQL refused what the attempt gave: {said or exc}", 1000),
     )
     outcome = evolve(refused.outcome, result=None, failure=failure, meta=None)
     state = State.FAILED if refused.verdict.state is State.SUCCEEDED else refused.verdict.state

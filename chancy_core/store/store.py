@@ -1,7 +1,9 @@
 """Runs our statements, and knows what to do when a commit is in doubt or a value is refused."""
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, TypeVar, overload
 from uuid import UUID
 
@@ -11,16 +13,22 @@ from attrs import frozen
 from chancy_core.errors import DatabaseError
 from chancy_core.hint import Hint
 from chancy_core.outcome import Settlement
-from chancy_core.postgres import Pool
+from chancy_core.postgres import Connection, Pool
 from chancy_core.statement import Names, Statement
 from chancy_core.store.carrying import Request, carry_out
-from chancy_core.store.running import run_on
+from chancy_core.store.running import persist, run_on
 from chancy_core.store.settling import Along, Settling
 
 T = TypeVar("T")
 
-#: What passes by itself: a lost connection, a restart, a full disk. Anything else is a defect.
-TRANSIENT = (psycopg.OperationalError, psycopg.InterfaceError, DatabaseError)
+#: What passes by itself: a lost connection, a restart, a full disk, a server that is a read-only
+#: standby by now (25006, which psycopg counts among the internal errors). Else it is a defect.
+TRANSIENT = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.InternalError,
+    DatabaseError,
+)
 
 
 def backoff(tries: int, most: float = 10.0) -> float:
@@ -34,18 +42,36 @@ class Store:
 
     pool: Pool
     names: Names
+    #: Seconds that each call may take; None for what the pool's connections allow.
+    call_timeout: float | None = None
 
     @overload
     async def run(self, statement: Statement[T], /) -> T: ...
     @overload
     async def run(self, *statements: Statement[Any]) -> list[Any]: ...
     async def run(self, *statements: Statement[Any]) -> Any:
-        """Run statements in one transaction; answers what each reads, of a single one just that."""
-        async with self.pool.connection() as conn:
+        """Run statements in one transaction; answers what each reads, of a single one just that.
+
+        What the server undoes for the sake of others is tried again a few times.
+        """
+        return await persist(partial(self._run, statements))
+
+    async def _run(self, statements: Sequence[Statement[Any]]) -> Any:
+        async with self.connection() as conn:
             if len(statements) == 1:
                 return await run_on(conn, statements[0])
             async with conn.transaction():
                 return [await run_on(conn, statement) for statement in statements]
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Borrow a connection."""
+        async with self.pool.connection() as conn:
+            if self.call_timeout is None:
+                yield conn
+            else:
+                with conn.deadline(self.call_timeout):
+                    yield conn
 
     async def ask(self, request: Request[T], hint: Callable[[Hint], None]) -> T:
         """Carry out a request, each of its statements a transaction of its own."""

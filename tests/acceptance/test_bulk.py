@@ -6,6 +6,7 @@ from uuid import uuid4
 
 import anyio
 import pytest
+from psycopg.errors import CheckViolation
 
 from chancy import JobFilter, Queue, State, Worker
 from chancy_core.errors import InvalidValue, QueueNotFound
@@ -39,6 +40,21 @@ async def test_cancelling_in_every_state(chancy, dsn):
     assert (await chancy.get_job(scheduled)).state is State.CANCELLED
     marked = await chancy.get_job(running)
     assert (marked.state, marked.cancelling) == (State.RUNNING, True)
+
+
+async def test_cancelling_where_no_worker_has_run_for_long(chancy, dsn):
+    """Nobody has made the history's partitions for these days."""
+    async with await connect(dsn) as conn:
+        await conn.execute(
+            "CREATE OR REPLACE FUNCTION chancy_now() RETURNS timestamptz LANGUAGE sql STABLE "
+            "AS $$ SELECT now() + interval '100 days' $$"
+        )
+        first, second = await push(chancy, dsn, 2)
+        async with conn.transaction(force_rollback=True):
+            with pytest.raises(CheckViolation, match="no partition"):
+                await chancy.cancel_job_ex(conn, first)
+    assert (await chancy.cancel_job(first)).what == "cancelled"
+    assert (await chancy.cancel_job(second)).what == "cancelled"
 
 
 async def test_retrying_answers_for_each(chancy, dsn):

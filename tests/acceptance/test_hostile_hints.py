@@ -13,6 +13,7 @@ from chancy_core import hint
 from chancy_core.assign import CALM
 from chancy_core.settle import Settler
 from chancy_core.store.store import Store
+from tests.pooled import past
 from tests.stage import Stage, push
 from tests.unharmed import innocent_job, unharmed
 
@@ -45,7 +46,7 @@ NONSENSE = (
 
 def flood(dsn: str, payloads: list[str], *, one_by_one: bool = False) -> None:
     """Send payloads on both channels, in transactions of their own or in one."""
-    with psycopg.connect(dsn, autocommit=one_by_one) as conn:
+    with psycopg.connect(past(dsn), autocommit=one_by_one) as conn:
         for payload in payloads:
             conn.execute(
                 "SELECT pg_notify('public.chancy_', %s), pg_notify('public.chancy_!', %s)",

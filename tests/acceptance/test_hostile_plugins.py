@@ -15,6 +15,7 @@ from chancy_core.plugins import contexts, observing, working
 from tests import hostile
 from tests.hostile import OBSERVERS, SPECS, Contexts, Harm
 from tests.site import Site
+from tests.told import until_told
 
 pytestmark = pytest.mark.anyio
 
@@ -65,9 +66,7 @@ async def work(dsn: str, *plugins: object, rescued: bool = True) -> Chancy:
             assert [one.result() for one in jobs] == [*range(10), *range(10)]
             assert [one.attempts for one in jobs] == [1, 2] * 5 + [1] * 10
             assert {one.claims - one.attempts for one in jobs} == {0}
-            with worker.events.subscribe("acme.over") as told:
-                await chancy.notify("acme.over")
-                await told.next(timeout=10)
+            await until_told(worker, chancy)
         return chancy
 
 
@@ -108,7 +107,7 @@ async def test_a_plugin_that_hangs(dsn, site, told, monkeypatch):
 async def test_a_worker_leaves_without_observers_that_hang(dsn, site, monkeypatch):
     install(site, "hanging")
     monkeypatch.setattr(working, "BUDGET", 0.1)
-    monkeypatch.setattr("chancy_core.life.OBSERVING", 0.2)
+    monkeypatch.setattr("chancy_core.departure.OBSERVING", 0.2)
     with anyio.fail_after(20):
         await work(dsn)
 
@@ -116,7 +115,7 @@ async def test_a_worker_leaves_without_observers_that_hang(dsn, site, monkeypatc
 async def test_an_observer_that_is_too_slow_misses_some_and_is_named(dsn, site, told, monkeypatch):
     install(site, "hanging")
     monkeypatch.setattr(working, "BUDGET", 0.1)
-    monkeypatch.setattr("chancy_core.life.OBSERVING", 0.0)
+    monkeypatch.setattr("chancy_core.departure.OBSERVING", 0.0)
     monkeypatch.setattr(observing, "KEPT", 1)
     await work(dsn)
     assert "chancy_notified" in told()

@@ -400,6 +400,10 @@ WORKERS: dict[str, dict[str, str]] = {
     "started_at": {v: REFUSED if o == REFUSED else READ for v, o in INSTANTS.items()},
     "expires_at": {v: REFUSED if o == REFUSED else READ for v, o in INSTANTS.items()},
     "dead": {"true": READ},
+    "version": {"''": READ, "repeat('x', 1000000)": READ},
+    "schema_version": ANY_INTEGER,
+    "settings": {"'null'": READ, "'[[1]]'": READ, "'{\"lease\": {}}'": READ},
+    "clock_offset": {"'NaN'": READ, "'-Infinity'": READ, "1e308": READ},
 }
 
 

@@ -35,6 +35,21 @@ async def block() -> None:
     time.sleep(2.0)
 
 
+def test_a_lease_that_does_not_begin_leaves_no_connection_behind(dsn, monkeypatch):
+    opened, connect = [], heartbeat.Conn.connect
+    with connect(dsn, autocommit=True) as conn:
+        conn.execute("ALTER TABLE chancy_workers RENAME TO gone")
+
+    def connected(*args, **settings):
+        opened.append(connect(*args, **settings))
+        return opened[-1]
+
+    monkeypatch.setattr(heartbeat.Conn, "connect", connected)
+    with pytest.raises(psycopg.errors.UndefinedTable):
+        heartbeat.Heartbeat(dsn, Chancy(dsn).names, name="w", tags=()).start()
+    assert [conn.closed for conn in opened] == [True]
+
+
 async def test_an_unexpected_error_does_not_end_the_renewals(chancy, dsn, stage, monkeypatch):
     monkeypatch.setattr(heartbeat, "INTERVAL", 0.05)
     renew, failed, renewed = heartbeat.statements.renew, threading.Event(), threading.Event()

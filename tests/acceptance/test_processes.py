@@ -156,15 +156,23 @@ async def test_a_script_without_a_guard_does_not_start_itself_in_its_children(
 
 
 @pytest.mark.slow
-async def test_the_jobs_of_a_killed_worker_run_again_and_it_is_buried(
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the workers have a loop of either kind
+async def test_the_jobs_of_killed_workers_run_again_and_they_are_buried(
     chancy, dsn, anyio_backend, tmp_path
 ):
-    reference = await chancy.push(hold(tmp_path))
-    with served(dsn, anyio_backend) as doomed:
-        await begun(tmp_path)
-        with served(dsn, anyio_backend):
+    await chancy.declare(Queue("thread", executor="thread", concurrency=1), upsert=True)
+    references = [await chancy.push(hold(tmp_path, name)) for name in "ab"]
+    with served(dsn, "asyncio") as doomed, served(dsn, "trio") as other:
+        for name in "ab":  # each has one of them
+            await begun(tmp_path, name)
+        with served(dsn, "asyncio"), served(dsn, "trio"):
             doomed.kill()
-            await begun(tmp_path, times=2)
-            (tmp_path / "a.until").touch()
-            done = await chancy.wait_for_job(reference, timeout=20)
-    assert (done.state, done.claims, done.attempts, done.crashes) == (State.SUCCEEDED, 2, 1, 1)
+            other.kill()
+            for name in "ab":  # as each of their heirs has
+                await begun(tmp_path, name, times=2)
+                (tmp_path / f"{name}.until").touch()
+            jobs = await chancy.wait_for_jobs(references, timeout=20)
+            known = await chancy.get_all_workers()
+            assert sorted(worker.alive for worker in known) == [False, False, True, True]
+    counted = [(job.state, job.claims, job.attempts, job.crashes) for job in jobs]
+    assert counted == [(State.SUCCEEDED, 2, 1, 1)] * 2

@@ -28,6 +28,7 @@ from chancy_core.errors import (
 )
 from chancy_core.postgres.threaded import ThreadedPool
 from chancy_core.store import statements
+from tests.pooled import past
 from tests.stage import Stage, play
 
 TWINS = sorted(name for name in dir(Chancy) if name.startswith("sync_"))
@@ -144,7 +145,7 @@ def test_what_cannot_be_is_refused(closed: Chancy):
 
 
 def test_workers_are_told_with_one_statement_after_the_commit(closed: Chancy, dsn: str):
-    with psycopg.connect(dsn, autocommit=True) as conn:
+    with psycopg.connect(past(dsn), autocommit=True) as conn:
         conn.execute(f'LISTEN "{closed.names.channel}"')
         closed.sync_push(a_job())
         (told,) = conn.notifies(timeout=10, stop_after=1)

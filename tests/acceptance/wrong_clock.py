@@ -7,10 +7,20 @@ the database's answers stays as it is.
 import datetime as dt
 import time
 
+#: By how much it is wrong; nothing as long as it is right.
+_ahead: list[float] = []
+
 
 def set_ahead(seconds: float) -> None:
+    """Be wrong by so much from now on; from the first call on the clock can be set."""
+    right = not _ahead
+    _ahead[:] = [seconds]
+    if right:
+        _replace_clocks()
+
+
+def _replace_clocks() -> None:
     right = dt.datetime
-    by = dt.timedelta(seconds=seconds)
     time_of, time_ns_of = time.time, time.time_ns
 
     class AlsoTheRight(type):
@@ -22,12 +32,12 @@ def set_ahead(seconds: float) -> None:
 
         @classmethod
         def now(cls, tz=None):
-            return right.now(tz) + by
+            return right.now(tz) + dt.timedelta(seconds=_ahead[0])
 
         @classmethod
         def utcnow(cls):
-            return right.now(dt.UTC).replace(tzinfo=None) + by
+            return right.now(dt.UTC).replace(tzinfo=None) + dt.timedelta(seconds=_ahead[0])
 
     dt.datetime = Wrong
-    time.time = lambda: time_of() + seconds
-    time.time_ns = lambda: time_ns_of() + int(seconds * 1e9)
+    time.time = lambda: time_of() + _ahead[0]
+    time.time_ns = lambda: time_ns_of() + int(_ahead[0] * 1e9)

@@ -1,10 +1,13 @@
 """A shell in a folder with an application, on a database of its own."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
+from tests.ready import Ready
 from tests.terminal import Acme, Shell
 
 APP = """\
@@ -39,21 +42,27 @@ def environment(**more: str) -> dict[str, str]:
     return kept | {"PYTHONWARNINGS": "error"} | more
 
 
+@pytest.fixture(scope="session")
+def ready() -> Iterator[Ready]:
+    with Ready(environment()) as ready:
+        yield ready
+
+
 @pytest.fixture
-def bare(tmp_path: Path) -> Shell:
+def bare(tmp_path: Path, ready: Ready) -> Shell:
     """A shell in an empty folder, without a database."""
     folder, packages = tmp_path / "bare", tmp_path / "packages"
     folder.mkdir()
     packages.mkdir()
     home = str(tmp_path / "home")
-    return Shell(folder, environment(CHANCY_HOME=home, PYTHONPATH=str(packages)))
+    return Shell(folder, environment(CHANCY_HOME=home, PYTHONPATH=str(packages)), ready)
 
 
 @pytest.fixture
 def shell(bare: Shell, dsn: str) -> Shell:
     """A shell in a folder with an application, whose database is there and migrated."""
     (bare.folder / "app.py").write_text(APP)
-    return Shell(bare.folder, {**bare.environ, "CHANCY_DSN": dsn, "CHANCY_APP": "app.py"})
+    return evolve(bare, environ={**bare.environ, "CHANCY_DSN": dsn, "CHANCY_APP": "app.py"})
 
 
 @pytest.fixture

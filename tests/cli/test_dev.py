@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from attrs import evolve
 
 from chancy import Chancy, Job, Queue, State
 from chancy_core import embedded
@@ -63,7 +64,7 @@ def alone(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shell]:
     home.chmod(0o755)
     monkeypatch.setenv("CHANCY_HOME", str(home))
     environ = {k: v for k, v in shell.environ.items() if k not in {"CHANCY_DSN", "CHANCY_APP"}}
-    yield Shell(shell.folder, environ | {"CHANCY_HOME": str(home)})
+    yield evolve(shell, environ=environ | {"CHANCY_HOME": str(home)})
     folder = embedded.default_folder()
     embedded.stop(folder)
     left = postmaster.orphans(folder / "data") if folder.exists() else []

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from chancy_core.cli.options import Options
 from chancy_core.cli.settings import VARIABLES, Settings, publish, settle
@@ -119,7 +120,7 @@ def test_all_the_way(shell: Shell, empty_dsn: str, dsn: str) -> None:
     )
     inner = shell.folder / "inner"
     inner.mkdir()
-    below = Shell(inner, {**shell.environ, "CHANCY_APP": ""})
+    below = evolve(shell, folder=inner, environ={**shell.environ, "CHANCY_APP": ""})
     told = below.programs("push", "welcome", "name=Ada")
     assert told.value["func"] == "app.welcome"
     assert "run `chancy migrate`" in below.call("job", "list", "--dsn", empty_dsn).stderr

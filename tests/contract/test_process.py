@@ -96,7 +96,7 @@ async def test_without_such_a_bound_a_child_stays(anyio_backend: str) -> None:
     ("options", "problem"),
     [
         ({"max_jobs_per_child": 0}, "max_jobs_per_child must be 1 or more, or None, not 0"),
-        ({"max_jobs_per_child": "7"}, "must be of type int, not '7'"),
+        ({"max_jobs_per_child": "7"}, "must be of type int, not str"),
         ({"max_jobs": 7}, "max_jobs"),
     ],
 )

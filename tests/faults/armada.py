@@ -29,10 +29,12 @@ def until(true: Callable[[], Any], within: float, what: str) -> float:
 
 
 class Nursery:
-    """The process that workers are forked from. *ahead* is by how many seconds its clock is wrong."""
+    """The process that workers are forked from. *ahead*: how wrong its clock is."""
 
-    def __init__(self, *, ahead: float = 0.0, environment: dict[str, str] | None = None) -> None:
-        told = {"CHANCY_FAULTS_AHEAD": str(ahead)} if ahead else {}
+    def __init__(
+        self, *, ahead: float | None = None, environment: dict[str, str] | None = None
+    ) -> None:
+        told = {} if ahead is None else {"CHANCY_FAULTS_AHEAD": str(ahead)}
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.faults.nursery"],
             cwd=ROOT,
@@ -134,6 +136,11 @@ class Armada:
         self.ended += found
         return found
 
+    def lives(self, member: Member) -> bool:
+        """Whether it has not ended."""
+        self.look()
+        return member.pid in self.members
+
     def replace(self, number: int, **options: Any) -> list[Member]:
         """Be a supervisor: look, and start as many as are missing to *number*."""
         ended = self.look()
@@ -161,10 +168,15 @@ class Armada:
         member.frozen = False
         self.record.say("thawed", target=member.pid)
 
-    def terminate(self, member: Member) -> None:
+    def terminate(self, member: Member, number: signal.Signals = signal.SIGTERM) -> None:
         """Ask it to stop."""
-        self.record.say("terminated", target=member.pid)
-        self._signal(member, signal.SIGTERM)
+        self.record.say("terminated", target=member.pid, by=number.name)
+        self._signal(member, number)
+
+    def logged(self, what: str) -> int:
+        """How many lines of what the workers have logged contain this."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return sum(what in line for line in lines)
 
     def _signal(self, member: Member, number: signal.Signals) -> None:
         # Its number is its own until the nursery was asked who has ended.

@@ -9,15 +9,20 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import anyio
+import psycopg
 
-from chancy import INJECTED, Chancy, QueuedJob, Worker, job
+from chancy import INJECTED, Chancy, Job, QueuedJob, Worker, job
 from tests.faults.record import say
 
 #: Who holds the jobs of this process: it itself, if it is a worker, or the worker that made it.
 _holder: list[int] = []
+#: The application of the worker that runs in this process.
+_chancy: list[Chancy] = []
 
 
 def _told(me: QueuedJob) -> dict[str, Any]:
@@ -26,9 +31,9 @@ def _told(me: QueuedJob) -> dict[str, Any]:
 
 
 @contextmanager
-def recorded(to: str, label: str, me: QueuedJob) -> Iterator[None]:
+def recorded(to: str, label: str, me: QueuedJob, **what: Any) -> Iterator[None]:
     """Say when a job begins, and how it ends."""
-    say(to, "begin", label=label, **_told(me))
+    say(to, "begin", label=label, **_told(me), **what)
     how = "cancelled"
     try:
         yield
@@ -37,7 +42,7 @@ def recorded(to: str, label: str, me: QueuedJob) -> Iterator[None]:
         how = "error"
         raise
     finally:
-        say(to, "end", label=label, how=how, **_told(me))
+        say(to, "end", label=label, how=how, **_told(me), **what)
 
 
 @job(name="faults.work", queue="q")
@@ -50,8 +55,17 @@ async def work(to: str, label: str, seconds: float = 0.0, *, me: QueuedJob = INJ
 @job(name="faults.toil", queue="q")
 def toil(to: str, label: str, seconds: float = 0.0, *, me: QueuedJob = INJECTED) -> None:
     """Take so long, for the executors of functions that block."""
-    with recorded(to, label, me):
+    with recorded(to, label, me, deaf=True):
         time.sleep(seconds)
+
+
+@job(name="faults.linger", queue="q")
+async def linger(
+    to: str, label: str, seconds: float, again: float = 0.0, *, me: QueuedJob = INJECTED
+) -> None:
+    """Take so long when it is first begun, and another time when it is begun again."""
+    with recorded(to, label, me):
+        await anyio.sleep(seconds if me.claims == 1 else again)
 
 
 @job(name="faults.fail", queue="q")
@@ -60,6 +74,18 @@ async def fail(to: str, label: str, *, me: QueuedJob = INJECTED) -> None:
     with recorded(to, label, me):
         if me.attempts == 0:
             raise RuntimeError("the first attempt fails")
+
+
+@job(name="faults.effect", queue="q")
+def effect(to: str, label: str, *, me: QueuedJob = INJECTED) -> None:
+    """Write that it was done, and complete, in one transaction."""
+    chancy = _chancy[0]
+    say(to, "begin", label=label, **_told(me))
+    with psycopg.connect(chancy.conninfo) as conn:
+        conn.execute("INSERT INTO effects VALUES (%s)", [me.id])
+        chancy.complete_ex(conn, me)
+        # What comes of it is the database's word from here on.
+        say(to, "end", label=label, how="ok", **_told(me))
 
 
 @job(name="faults.block", queue="q")
@@ -79,6 +105,10 @@ async def swallow(to: str, label: str, seconds: float, *, me: QueuedJob = INJECT
                 await anyio.sleep(0.05)
 
 
+#: What ends a process; a recursion does where the stack is not watched.
+LETHAL = ("exit", "segv", "kill", "recursion")
+
+
 def _die(how: str) -> None:
     """End this process, in one of the ways that no `finally` hears of; or raise what is bad."""
     if how == "exit":
@@ -88,11 +118,10 @@ def _die(how: str) -> None:
     elif how == "kill":
         os.kill(os.getpid(), 9)
     elif how == "memory":
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))
-        held = [bytearray(2**26) for _ in range(10_000)]
-        raise AssertionError(len(held))
+        _fill(2**28)
+    elif how.startswith("cgroup:"):
+        Path(how.removeprefix("cgroup:"), "cgroup.procs").write_text(str(os.getpid()))
+        _fill(2**33)
     elif how == "recursion":
         _dig()
     elif how == "nul":
@@ -101,10 +130,24 @@ def _die(how: str) -> None:
         raise _Unspeakable(open(os.devnull))  # noqa: SIM115, PTH123
 
 
-def _dig() -> None:
-    """Recurse without a bound, as far as the stack goes."""
-    sys.setrecursionlimit(10**9)
-    _dig()
+def _fill(most: int) -> None:
+    """Take memory, so many bytes at most, until there is none."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    now = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (now + most, hard))
+    try:
+        held = [bytes([1]) * 2**22 for _ in range(100_000)]
+        raise AssertionError(len(held))
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _dig(_: Any = None) -> None:
+    """Recurse without a bound, by way of C, as far as the stack goes."""
+    sys.setrecursionlimit(2**30)
+    list(map(_dig, [None]))
 
 
 class _Unspeakable(Exception):
@@ -117,43 +160,86 @@ class _Unspeakable(Exception):
         raise RuntimeError("cannot be said")
 
 
+@contextmanager
+def _bad(to: str, label: str, how: str, me: QueuedJob) -> Iterator[None]:
+    """Say what comes: whom it harms will not say it."""
+    with recorded(to, label, me):
+        say(to, "end", label=label, how="harm", **_told(me))
+        if os.getpid() in _holder and how in LETHAL:
+            say(to, "killed", target=os.getpid(), by="a poison job")
+        yield
+
+
 @job(name="faults.poison", queue="q")
 def poison(to: str, label: str, how: str, *, me: QueuedJob = INJECTED) -> None:
     """Harm the process that runs it."""
-    say(to, "begin", label=label, **_told(me))
-    say(to, "end", label=label, how="harm", **_told(me))
-    _die(how)
+    with _bad(to, label, how, me):
+        _die(how)
 
 
 @job(name="faults.venom", queue="q")
 async def venom(to: str, label: str, how: str, *, me: QueuedJob = INJECTED) -> None:
     """Harm the worker's own process."""
-    say(to, "begin", label=label, **_told(me))
-    say(to, "end", label=label, how="harm", **_told(me))
-    say(to, "killed", target=os.getpid(), by="a poison job")
-    _die(how)
+    with _bad(to, label, how, me):
+        _die(how)
 
 
 def be(options: dict[str, Any]) -> int:
     """Be the worker that these options describe, until it is told to stop; the exit status."""
+    from tests.faults import beating
+
     _holder[:] = [os.getpid()]
+    beating.to[:] = [options["record"]]
     from chancy_core import heartbeat
 
     if lease := options.get("lease"):
         heartbeat.LEASE, heartbeat.INTERVAL = lease, lease / 4
-    anyio.run(_work, options, backend=options["backend"])
+    try:
+        anyio.run(_produce if "produces" in options else _work, options, backend=options["backend"])
+    finally:
+        say(options["record"], "gone")
     return 0
+
+
+async def _produce(options: dict[str, Any]) -> None:
+    """Push jobs for as long as it lasts, all of which want one of a few keys."""
+    to, keys = options["record"], options["produces"]
+    async with Chancy(options["dsn"]) as chancy:
+        for n in count():
+            label = f"{options['name']}-{n}"
+            wanted = Job(
+                "faults.linger",
+                kwargs={"to": to, "label": label, "seconds": 0.05},
+                queue="q",
+                unique_key=f"key-{n * 7 % keys}",
+            )
+            say(to, "pushing", label=label)
+            reference = await chancy.push(wanted)
+            say(to, "acked", job=reference.id, label=label)
+            await anyio.sleep(0.01)
 
 
 async def _work(options: dict[str, Any]) -> None:
     known = options.get("chancy", {})
     async with Chancy(options["dsn"], **known) as chancy:
-        worker = Worker(chancy, name=options["name"], grace_period=options.get("grace", 5.0))
+        _chancy[:] = [chancy]
+        worker = Worker(
+            chancy,
+            name=options["name"],
+            grace_period=options.get("grace", 5.0),
+            queues=options.get("queues"),
+        )
         say(options["record"], "worker", name=worker.name)
         for name in options.get("attacked_by", ()):  # what harms the worker from within
-            from importlib import import_module
-
-            module, _, function = name.partition(":")
-            getattr(import_module(module), function)(worker, options)
+            _named(name)(worker, options)
         await worker.start()
     say(options["record"], "worker_left", name=worker.name)
+
+
+def _named(name: str) -> Any:
+    """What is called `module` or `module:name`."""
+    from importlib import import_module
+
+    module, _, attribute = name.partition(":")
+    found = import_module(module)
+    return getattr(found, attribute) if attribute else found

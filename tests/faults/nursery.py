@@ -43,10 +43,10 @@ def start(options: dict[str, Any]) -> int:
 
 
 def main() -> None:
-    if ahead := float(os.environ.get("CHANCY_FAULTS_AHEAD", "0")):
+    if (ahead := os.environ.get("CHANCY_FAULTS_AHEAD")) is not None:
         from tests.acceptance.wrong_clock import set_ahead
 
-        set_ahead(ahead)
+        set_ahead(float(ahead))
     import chancy_core.life  # loaded once, for all
     from tests.faults import member
 

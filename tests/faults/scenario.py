@@ -12,7 +12,7 @@ import psycopg
 from chancy import Chancy, Job, Queue
 from chancy_core.job import Reference
 from tests.faults import history, judge, transitions
-from tests.faults.armada import Armada, until
+from tests.faults.armada import Armada, Member, until
 from tests.faults.history import History
 from tests.faults.sizes import figure
 
@@ -57,15 +57,62 @@ class Scenario:
             self.record.say("acked", job=reference.id, label=label)
         return references
 
+    def rows(self, question: str, **asked: Any) -> list[tuple[Any, ...]]:
+        """What the database answers."""
+        with psycopg.connect(self.direct, autocommit=True) as conn:
+            return conn.execute(question, asked).fetchall()
+
+    def try_to_push(self, job: Job) -> bool:
+        """Push one to a server that may fail; record, and answer, whether it was acknowledged."""
+        label = job.kwargs["label"]
+        self.record.say("pushing", label=label)
+        try:
+            reference = self.chancy.sync_push(job)
+        except psycopg.OperationalError as exc:
+            self.record.say("in_doubt", label=label, why=str(exc))
+            return False
+        self.record.say("acked", job=reference.id, label=label)
+        return True
+
+    def man(self, number: int, **options: Any) -> list[Member]:
+        """Start so many workers; return when all are at work."""
+        started = self.armada.start(number, **options)
+        names = {member.name for member in started}
+        until(lambda: names <= self.workers(), 30, f"workers {names}")
+        return started
+
+    def workers(self) -> set[str]:
+        """The names of the workers that are on the list, and are not known to be dead."""
+        return {name for (name,) in self.rows("SELECT name FROM chancy_workers WHERE NOT dead")}
+
     def left(self) -> int:
         """How many jobs have not ended."""
-        with psycopg.connect(self.direct, autocommit=True) as conn:
-            (number,) = conn.execute("SELECT count(*) FROM chancy_jobs").fetchone() or (0,)
-        return int(number)
+        return int(self.rows("SELECT count(*) FROM chancy_jobs")[0][0])
 
-    def drained(self, within: float) -> float:
-        """Return once all have ended; fail if they have not within so many seconds."""
-        return until(lambda: not self.left(), within, f"all jobs end, {self.left()} are left")
+    def drained(self, within: float, *, workers: int = 0) -> float:
+        """Return once all have ended; fail if they have not within so many seconds.
+
+        Meanwhile a supervisor keeps up the number of *workers*.
+        """
+        began = time.monotonic()
+        while self.left():
+            self.armada.replace(workers)
+            if time.monotonic() - began > within:
+                raise AssertionError(f"not all jobs end within {within} s: {self._why()}")
+            time.sleep(0.05)
+        return time.monotonic() - began
+
+    def _why(self) -> str:
+        """What is left, and who could do it."""
+        with psycopg.connect(self.direct, autocommit=True) as conn:
+            jobs = conn.execute(
+                "SELECT queue, state, func, count(*), max(crashes), min(scheduled_at - now())"
+                " FROM chancy_jobs GROUP BY 1, 2, 3"
+            ).fetchall()
+            workers = conn.execute(
+                "SELECT name, dead, expires_at - now() FROM chancy_workers ORDER BY 3 DESC LIMIT 5"
+            ).fetchall()
+        return f"left {jobs}, on the list {workers}, alive {list(self.armada.members.values())}"
 
     def history(self) -> History:
         return history.read(self.record, self.direct, **self.known)

@@ -46,7 +46,14 @@ def with_(history: History, *moves: Moved) -> History:
     return evolve(history, moved=tuple(sorted((*history.moved, *moves), key=lambda m: m.n)))
 
 
-@pytest.mark.parametrize("history", [GOOD, RESCUED], ids=["plain", "rescued"])
+TERMINATED = evolve(KILLED, kind="terminated")
+DEAF = evolve(BEGUN, what={"deaf": True})
+LEFT_BEHIND = evolve(RESCUED, said=(PUSHING, ACKED, DEAF, TERMINATED, BEGUN_AGAIN, DONE_AGAIN))
+
+
+@pytest.mark.parametrize(
+    "history", [GOOD, RESCUED, LEFT_BEHIND], ids=["plain", "rescued", "left behind"]
+)
 def test_what_keeps_the_laws_is_found_good(history):
     assert judge(history) == []
 
@@ -57,6 +64,11 @@ BROKEN = {
     "I1 never stored": (evolve(GOOD, said=(PUSHING, ACKED), moved=()), "I1", (ACKED,)),
     "I2 never pushed": (without(GOOD, PUSHING), "I2", (BEGUN,)),
     "I3 nobody harmed": (without(RESCUED, KILLED), "I3", (BEGUN, BACK, BEGUN_AGAIN)),
+    "I3 not deaf": (
+        evolve(LEFT_BEHIND, said=(PUSHING, ACKED, BEGUN, TERMINATED, BEGUN_AGAIN, DONE_AGAIN)),
+        "I3",
+        (BEGUN, BACK, BEGUN_AGAIN),
+    ),
     "I4 given to two": (without(RESCUED, BACK), "I4", (TAKEN, AGAIN)),
     "I4 ended by a zombie": (
         with_(without(RESCUED, LEFT_AGAIN), evolve(LEFT, n=5)),
@@ -69,6 +81,11 @@ BROKEN = {
         (AGAIN, evolve(ENDED, n=6)),
     ),
     "I5 without an end": (without(GOOD, DONE), "I5", (TAKEN, ENDED)),
+    "I5 before its end": (
+        evolve(GOOD, said=(PUSHING, ACKED, BEGUN, evolve(DONE, at=0.8))),
+        "I5",
+        (TAKEN, evolve(DONE, at=0.8), ENDED),
+    ),
     "I6 back unasked": (with_(GOOD, evolve(CAME, n=5)), "I6", (ENDED, evolve(CAME, n=5))),
     "I6 taken out": (
         with_(GOOD, Moved(5, 1.0, JOB, "forgotten", "succeeded")),

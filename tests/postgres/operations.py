@@ -9,7 +9,8 @@ import anyio
 from chancy_core.postgres import Connection
 
 Conn = Connection[Any]
-ROWS = "SELECT g, repeat('x', 200) FROM generate_series(1, 1500) g"
+#: More than a socket holds, so that the server waits for who reads.
+ROWS = "SELECT g, repeat('x', 700) FROM generate_series(1, 450) g"
 
 
 async def query(conn: Conn) -> None:
@@ -31,7 +32,7 @@ async def pipeline(conn: Conn) -> None:
 
 async def many(conn: Conn) -> None:
     await conn.execute("CREATE TEMP TABLE IF NOT EXISTS many (a int)")
-    await conn.cursor().executemany("INSERT INTO many VALUES (%s)", [(i,) for i in range(300)])
+    await conn.cursor().executemany("INSERT INTO many VALUES (%s)", [(i,) for i in range(100)])
 
 
 async def copy_in(conn: Conn) -> None:
@@ -64,7 +65,7 @@ async def transaction(conn: Conn) -> None:
 async def server_cursor(conn: Conn) -> None:
     async with conn.transaction(), conn.cursor("served") as cursor:
         await cursor.execute(ROWS)
-        while await cursor.fetchmany(500):
+        while await cursor.fetchmany(150):
             pass
 
 

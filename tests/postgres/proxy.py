@@ -129,8 +129,8 @@ class Proxy:
 
 
 @asynccontextmanager
-async def proxied(dsn: str) -> AsyncIterator[Proxy]:
-    proxy = Proxy(dsn)
+async def proxied(dsn: str, kind: type[Proxy] = Proxy) -> AsyncIterator[Proxy]:
+    proxy = kind(dsn)
     listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
     async with listener, anyio.create_task_group() as tasks:
         proxy.port = listener.extra(anyio.abc.SocketAttribute.local_port)

@@ -1,10 +1,12 @@
 """The migrations that we ship: they go up, and down again without leaving anything."""
 
+from importlib.metadata import version
 from typing import Any
 
 import psycopg
 import pytest
 
+from chancy import Chancy, Worker
 from chancy_core.migrate import Line, Migrator
 from chancy_core.postgres import Connection
 from chancy_core.statement import Names
@@ -50,3 +52,35 @@ async def test_two_installations_share_a_database(empty_dsn: str) -> None:
         left = {name for _, name in await things(conn, other)}
         assert "b_jobs" in left
         assert not {name for name in left if name.startswith("a_")}
+
+
+#: What workers of version 1 say: to live beside the newest schema they must be able to.
+OF_BEFORE = (
+    """INSERT INTO chancy_workers (id, name, hostname, pid, tags, expires_at)
+       VALUES (gen_random_uuid(), 'w', 'h', 1, '{}', now() + interval '10 s')""",
+    "UPDATE chancy_workers SET expires_at = now() + interval '10 s' WHERE NOT dead RETURNING id",
+    "SELECT id, name, hostname, pid, tags, started_at, expires_at, NOT dead FROM chancy_workers",
+)
+
+
+async def test_workers_of_the_code_before_go_on(dsn: str) -> None:
+    line = Line.from_package("core", "chancy_core.migrations")
+    older = Line("core", line.migrations[:1])
+    async with await Connection.connect(dsn, autocommit=True) as conn:
+        await Migrator(Names(), {"core": older}).check(conn)
+        for statement in OF_BEFORE:
+            assert (await conn.execute(statement)).rowcount == 1
+    async with Chancy(dsn) as chancy:
+        (info,) = await chancy.get_all_workers()
+        assert (info.name, info.alive, info.version, info.settings) == ("w", True, None, None)
+        async with Worker(chancy, name="new"):
+            _, info = await chancy.get_all_workers()
+        assert (info.version, info.schema_version) == (version("chancy"), line.newest)
+        assert info.settings == {
+            "crash_limit": 3,
+            "lease": 10.0,
+            "notifications": True,
+            "queues": None,
+        }
+        assert info.clock_offset is not None
+        assert abs(info.clock_offset) < 5

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.pq import TransactionStatus
 
-from chancy_core.postgres import CallTimeout, Connection, ConnectTimeout, Pool, recovery
+from chancy_core.postgres import CallTimeout, Connection, ConnectTimeout, Pool, recovery, threaded
 
 from . import operations
 from .operations import Conn
@@ -111,6 +111,35 @@ async def test_a_black_hole_ends_within_the_deadline(driver_dsn: str, kind: str)
             began = anyio.current_time()
         # The call, then a second for what might be saved, and again at the block's end.
         assert anyio.current_time() - began < limit + 2.5
+        assert conn.closed
+
+
+async def test_after_a_black_hole_no_idle_connection_is_trusted(driver_dsn: str) -> None:
+    async with proxied(driver_dsn) as proxy, Pool(proxy.dsn, min_size=2, max_size=2) as pool:
+        async with pool.connection() as one, pool.connection() as two:
+            await one.execute("SELECT 1")
+            await two.execute("SELECT 1")
+        proxy.freeze()
+        with pytest.raises(CallTimeout):
+            async with pool.connection() as conn:
+                with conn.deadline(0.2):
+                    await conn.execute("SELECT 1")
+        assert one.closed
+        assert two.closed
+        proxy.thaw()
+        async with pool.connection() as conn:
+            assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
+
+
+async def test_a_black_hole_ends_the_call_of_a_thread(driver_dsn: str) -> None:
+    async with proxied(driver_dsn) as proxy:
+        conn = await anyio.to_thread.run_sync(threaded.Conn.connect, proxy.dsn)
+        conn.call_timeout = 0.3
+        proxy.freeze()
+        began = anyio.current_time()
+        with pytest.raises(CallTimeout, match=r"0\.3 s"), anyio.fail_after(5):
+            await anyio.to_thread.run_sync(conn.execute, "SELECT 1", abandon_on_cancel=True)
+        assert anyio.current_time() - began < 1.5
         assert conn.closed
 
 

@@ -224,7 +224,10 @@ async def test_the_lock_of_the_dead_expires(connect: Connect) -> None:
                 await dead.renew(first)
 
 
-async def test_a_table_in_use_stops_a_step_and_not_its_users(connect: Connect) -> None:
+async def test_a_table_in_use_stops_a_step_and_not_its_users(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chancy_core.migrate.migrator.TRIES", 3)
     async with connect() as user, connect() as conn:
         await migrator().migrate(conn, to={"core": 1})
         hasty = CORE | {
@@ -233,7 +236,7 @@ async def test_a_table_in_use_stops_a_step_and_not_its_users(connect: Connect) -
         }
         async with user.transaction():
             await user.execute(NAMES.render("SELECT * FROM {jobs}").encode())
-            with pytest.raises(MigrationError, match="met a lock that others hold, 5 times"):
+            with pytest.raises(MigrationError, match="met a lock that others hold, 3 times"):
                 await migrator(core=hasty).migrate(conn, to={"core": 2})
         assert len(await migrator(core=hasty).migrate(conn, to={"core": 2})) == 1
 
@@ -253,7 +256,7 @@ async def test_each_transaction_has_a_lock_timeout(conn: psycopg.AsyncConnection
     }
     await migrator(core=spy).migrate(conn)
     assert await rows(conn, "SELECT it, current_setting('lock_timeout') FROM {spy}") == [
-        ("5s", "0")
+        ("500ms", "0")
     ]
 
 

@@ -3,6 +3,7 @@
 
 import random
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 import anyio
@@ -10,8 +11,9 @@ import psycopg
 import pytest
 
 from chancy_core.errors import DatabaseError, InvalidValue
-from chancy_core.postgres import Connection, Pool, PoolClosed, PoolExhausted
+from chancy_core.postgres import Connection, Pool, PoolClosed, PoolExhausted, preparing
 from chancy_core.postgres.keeping import Backoff, is_fatal
+from chancy_core.postgres.threaded import ThreadedPool
 
 from .proxy import proxied
 
@@ -219,6 +221,30 @@ async def test_configure(driver_dsn: str) -> None:
 
     async with Pool(driver_dsn, configure=configure) as pool, pool.connection() as conn:
         assert await (await conn.execute("SHOW application_name")).fetchone() == ("configured",)
+
+
+@pytest.mark.parametrize(
+    ("told", "pooler", "prepares"),
+    [(None, False, True), (None, True, False), (True, True, True), (False, False, False)],
+)
+async def test_statements_are_prepared_as_told_else_unless_a_pooler_stands_between(
+    driver_dsn: str,
+    monkeypatch: pytest.MonkeyPatch,
+    told: bool | None,
+    pooler: bool,
+    prepares: bool,
+) -> None:
+    """What makes a pooler known is that another process answers than the one that was named."""
+    if pooler:
+        monkeypatch.setattr(preparing, "_BACKEND", "SELECT 0")
+    async with Pool(driver_dsn, prepared_statements=told) as pool, pool.connection() as conn:
+        for n in range(10):
+            await conn.execute("SELECT %s::int", [n])
+        found = await conn.execute("SELECT FROM pg_prepared_statements", prepare=False)
+        assert (found.rowcount > 0) is prepares
+    threads = ThreadedPool(driver_dsn, prepared_statements=told)
+    with closing(threads), threads.connection() as of_thread:
+        assert (of_thread.prepare_threshold is not None) is prepares
 
 
 async def test_a_configure_that_fails_is_told(driver_dsn: str) -> None:

@@ -1,6 +1,7 @@
 """Pushing and claiming: what is stored once, and given to one worker only, in which order."""
 
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -177,10 +178,34 @@ async def test_a_claim_takes_of_each_queue_as_many_as_are_free(dsn: str) -> None
         assert {queue: queues.count(queue) for queue in "abc"} == {"a": 2, "b": 0, "c": 4}
 
 
+async def test_a_queue_without_a_free_slot_gives_no_suspect_either(dsn: str) -> None:
+    async with opened(dsn) as store:
+        await push(store, *(Job("f", queue=queue) for queue in "ab"))
+        await fetch(store, "UPDATE {jobs} SET crashes = 1 WHERE queue = 'a'")
+        for queue in "ab":
+            await store.run(statements.declare(NAMES, Queue(queue), upsert=False))
+        taken = await store.run(statements.claim(NAMES, await announce(store), {"a": 0, "b": 2}))
+        assert [c.job.queue for c in taken] == ["b"]
+
+
 async def test_a_claim_leaves_jobs_for_later_alone(dsn: str) -> None:
     async with opened(dsn) as store:
         await push(store, Job("f", scheduled_at=datetime.now(UTC) + timedelta(hours=1)))
         assert await claim(store) == []
+
+
+async def test_what_falls_due_together_comes_in_the_order_of_its_times(dsn: str) -> None:
+    async with opened(dsn) as store:
+        soon = datetime.now(UTC) + timedelta(hours=1)
+        minutes = [3, 1, 2, 0, 1]
+        ids = await push(
+            store, *(Job("f", scheduled_at=soon + timedelta(minutes=m)) for m in minutes)
+        )
+        # As if all that time had passed: who was moved in the table stands elsewhere in it.
+        await fetch(store, "UPDATE {jobs} SET scheduled_at = scheduled_at - interval '2 hours'")
+        assert (await store.run(statements.promote(NAMES)))[0] == ["default"]
+        taken = [claimed.job.id for claimed in await claim(store)]
+        assert taken == [ids[n] for n in (3, 1, 4, 2, 0)]
 
 
 async def test_each_claim_counts_and_has_a_lease_of_its_own(dsn: str) -> None:
@@ -192,11 +217,24 @@ async def test_each_claim_counts_and_has_a_lease_of_its_own(dsn: str) -> None:
         assert (first.job.worker, first.job.claims, first.arguments) == (worker, 1, '{"a": 1}')
         assert first.job.started_at is not None
         assert set(await store.run(statements.give_back(NAMES, worker))) == {first.job.id}
-        (second,) = await claim(store)
+        (second,) = await claim(store, worker=worker)
         assert (second.job.id, second.job.claims) == (first.job.id, 2)
         assert second.job.attempts == 0
         assert None not in {first.job.lease_id, second.job.lease_id}
         assert first.job.lease_id != second.job.lease_id
+
+
+async def test_no_claim_is_forgotten_when_a_job_is_retried(dsn: str) -> None:
+    """`(id, claims)` names one execution, whatever an operator does."""
+    async with opened(dsn) as store:
+        (id_,) = await push(store, Job("f"))
+        for number in (1, 2, 3):
+            (claimed,) = await claim(store)
+            assert (claimed.job.id, claimed.job.claims) == (id_, number)
+            await store.settle([ended(claimed.job)])
+            assert await store.run(statements.retry(NAMES, [id_])) == {id_: "default"}
+        (job,) = await get(store, id_)
+        assert (job.claims, job.attempts, job.crashes) == (3, 0, 0)
 
 
 async def test_a_worker_that_is_dead_or_has_no_row_claims_nothing(dsn: str) -> None:
@@ -287,6 +325,21 @@ async def test_a_push_of_a_held_key_refers_to_its_holder(dsn: str) -> None:
         assert (first.new, second.new) == (True, False)
         assert first == second
         assert (await chancy.get_job(second)).func == "f"
+
+
+async def test_renewing_tells_how_far_the_clock_is_ahead_and_moves_no_index(dsn: str) -> None:
+    async with opened(dsn) as store:
+        worker = await announce(store)
+        (info,) = await store.run(statements.workers(NAMES))
+        assert (info.version, info.settings, info.clock_offset) == (None, None, None)
+        assert await store.run(statements.renew(NAMES, worker, 60, time.time() + 3600))
+        (info,) = await store.run(statements.workers(NAMES))
+        assert info.clock_offset == pytest.approx(3600, abs=5)
+    query = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s"
+    with psycopg.connect(dsn, autocommit=True) as conn:
+        while (counted := conn.execute(query, ["chancy_workers"]).fetchone()) == (0, 0):
+            conn.execute("SELECT pg_stat_clear_snapshot()")
+        assert counted == (1, 1)
 
 
 async def test_a_lease_is_renewed_until_its_worker_is_declared_dead(dsn: str) -> None:

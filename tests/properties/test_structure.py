@@ -288,7 +288,7 @@ def test_what_a_class_refuses_is_said_in_its_words() -> None:
 
     with pytest.raises(InvalidValue, match="an amount is never below zero @ argument amount"):
         codec.structure(func, {"amount": {"cents": -1}})
-    with pytest.raises(InvalidValue, match=r"of type int, not 'x' @ argument amount\.cents"):
+    with pytest.raises(InvalidValue, match=r"of type int, not str @ argument amount\.cents"):
         codec.structure(func, {"amount": {"cents": "x"}})
 
 

@@ -12,6 +12,12 @@ from chancy_core.store.statements.asking import push as push
 from chancy_core.store.statements.asking import retry as retry
 from chancy_core.store.statements.asking import states as states
 from chancy_core.store.statements.asking import stored as stored
+from chancy_core.store.statements.diagnosing import days_missing as days_missing
+from chancy_core.store.statements.diagnosing import indexes as indexes
+from chancy_core.store.statements.diagnosing import pins as pins
+from chancy_core.store.statements.diagnosing import server as server
+from chancy_core.store.statements.diagnosing import set_aside as set_aside
+from chancy_core.store.statements.diagnosing import waiting as waiting
 from chancy_core.store.statements.queues import all_queues as all_queues
 from chancy_core.store.statements.queues import declare as declare
 from chancy_core.store.statements.queues import delete_queue as delete_queue

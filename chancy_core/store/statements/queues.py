@@ -19,7 +19,7 @@ def declare(names: Names, queue: Queue, *, upsert: bool) -> Statement[Queue]:
         "executor_options": codec.encode(queue.executor_options, f"options of {queue.name}"),
         "polling_interval": float(queue.polling_interval),
         "state": queue.state and queue.state.value,
-        "resume_at": queue.resume_at,
+        "resume_at": rows.instant(queue.resume_at),
         "rate_limit": queue.rate_limit,
         "rate_limit_window": queue.rate_limit_window and float(queue.rate_limit_window),
         "eager_polling": queue.eager_polling,
@@ -45,7 +45,7 @@ def pause_queue(
     params = {
         "name": queue,
         "state": QueueState.PAUSED.value,
-        "resume_at": None if isinstance(resume, timedelta) else resume,
+        "resume_at": None if isinstance(resume, timedelta) else rows.instant(resume),
         "seconds": resume.total_seconds() if isinstance(resume, timedelta) else None,
     }
     return Statement.of("pause_queue", names, params, bool)

@@ -1,6 +1,8 @@
 """The rows of workers, which are their leases."""
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 from uuid import UUID
 
 from chancy_core.statement import Names, Statement, nothing
@@ -17,8 +19,15 @@ def announce(
     pid: int,
     tags: Iterable[str],
     lease: float,
+    version: str | None = None,
+    schema_version: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    clock: float | None = None,
 ) -> Statement[None]:
-    """Begin a worker's incarnation, with a lease of *lease* seconds."""
+    """Begin a worker's incarnation, with a lease of *lease* seconds.
+
+    What follows it is for others to compare; *clock* is the worker's own, in seconds of Unix time.
+    """
     params = {
         "id": worker,
         "name": name,
@@ -26,13 +35,18 @@ def announce(
         "pid": pid,
         "tags": sorted(tags),
         "lease": lease,
+        "version": version,
+        "schema_version": schema_version,
+        "settings": None if settings is None else json.dumps(settings),
+        "clock": clock,
     }
     return Statement.of("announce", names, params, nothing)
 
 
-def renew(names: Names, worker: UUID, lease: float) -> Statement[bool]:
-    """Renew a worker's lease; answers False if it was declared dead."""
-    return Statement.of("renew", names, {"id": worker, "lease": lease}, bool)
+def renew(names: Names, worker: UUID, lease: float, clock: float | None = None) -> Statement[bool]:
+    """Renew a worker's lease, by whose own clock it is *clock*; False if it was declared dead."""
+    params = {"id": worker, "lease": lease, "clock": clock}
+    return Statement.of("renew", names, params, bool)
 
 
 def retire(names: Names, worker: UUID) -> Statement[None]:

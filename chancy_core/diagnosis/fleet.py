@@ -1,0 +1,140 @@
+"""The workers, and what waits for them: whether they agree, and whether somebody takes each job."""
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from chancy_core.diagnosis.finding import Finding
+from chancy_core.errors import ChancyError
+from chancy_core.installed import find_executor
+from chancy_core.postgres import CallTimeout
+from chancy_core.queue import Queue
+from chancy_core.store import statements
+from chancy_core.store.rows import Queues, WorkerInfo
+from chancy_core.store.standing import Aside, Waiting
+
+if TYPE_CHECKING:
+    from chancy_core.app import Chancy
+
+#: The settings about which all workers must agree.
+AGREED = ("crash_limit", "lease", "notifications")
+#: Seconds by which a worker's clock may be off.
+APART = 5.0
+#: Seconds that counting may take.
+COUNTING = 10.0
+#: How many workers a finding names.
+SHOWN = 5
+
+
+async def look(chancy: "Chancy") -> AsyncIterator[Finding]:
+    """Look at the workers and queues of an installation."""
+    workers = [worker for worker in await chancy.get_all_workers() if worker.alive]
+    yield Finding("workers", True if workers else None, f"{len(workers)} are alive")
+    queues = await chancy.store.run(statements.all_queues(chancy.names))
+    for finding in (*_agreement(workers), *_clocks(workers), *_unfit(queues)):
+        yield finding
+    patient = evolve(chancy.store, call_timeout=COUNTING)
+    try:
+        for waiting in await patient.run(statements.waiting(chancy.names)):
+            yield _taken(waiting, queues, workers)
+        for aside in await patient.run(statements.set_aside(chancy.names)):
+            yield _aside(aside)
+    except CallTimeout:
+        yield Finding("jobs", None, f"there are too many to be counted within {COUNTING:g} s")
+
+
+def _agreement(workers: Sequence[WorkerInfo]) -> Iterator[Finding]:
+    for setting in AGREED:
+        told = [w for w in workers if w.settings is not None and setting in w.settings]
+        if says := _apart((str((w.settings or {})[setting]), w.name) for w in told):
+            yield Finding(
+                "workers", False, f"they disagree about {setting}: {says}", "give all the same"
+            )
+    if says := _apart((w.version or "unknown", w.name) for w in workers):
+        yield Finding(
+            "workers", None, f"their versions differ: {says}", "expected while a release goes out"
+        )
+
+
+def _apart(told: Iterable[tuple[str, str]]) -> str:
+    """Say who told what, if they did not all tell the same; else nothing."""
+    by_value = defaultdict(list)
+    for value, name in told:
+        by_value[value].append(name)
+    if len(by_value) < 2:
+        return ""
+    return "; ".join(f"{value} ({_some(who)})" for value, who in sorted(by_value.items()))
+
+
+def _some(who: Sequence[str]) -> str:
+    more = f" and {len(who) - SHOWN} more" if len(who) > SHOWN else ""
+    return f"{', '.join(sorted(who)[:SHOWN])}{more}"
+
+
+def _clocks(workers: Sequence[WorkerInfo]) -> Iterator[Finding]:
+    for worker in workers:
+        offset = worker.clock_offset or 0.0
+        if abs(offset) > APART:
+            way = "ahead of" if offset > 0 else "behind"
+            yield Finding(
+                "clocks",
+                False,
+                f"that of worker {worker.name} on {worker.hostname} is {abs(offset):,.0f} s {way} "
+                "the database's",
+                "synchronise both by NTP; times that an application computes are wrong meanwhile",
+            )
+
+
+def _unfit(queues: Queues) -> Iterator[Finding]:
+    for problem in queues.unsound.values():
+        yield Finding("queues", False, problem, "declare it anew, with upsert=True")
+    for queue in queues.sound:
+        try:
+            find_executor(queue)
+        except ChancyError as exc:
+            yield Finding("queues", False, str(exc))
+
+
+def _taken(waiting: Waiting, queues: Queues, workers: Sequence[WorkerInfo]) -> Finding:
+    """Say whether somebody alive takes the jobs of a queue that are due."""
+    says = f"{waiting.count:,} jobs of {waiting.queue!r} wait, the first since {_at(waiting.since)}"
+    if waiting.queue in queues.unsound:
+        return Finding("jobs", False, f"{says}: the queue's row makes no sense")
+    queue = next((queue for queue in queues.sound if queue.name == waiting.queue), None)
+    if queue is None:
+        remedy = f"chancy queue declare {waiting.queue}"
+        return Finding("jobs", False, f"{says}: no such queue is declared", remedy)
+    if queue.state == "paused":
+        remedy = f"chancy queue resume {waiting.queue}"
+        return Finding("jobs", None, f"{says}: the queue is paused", remedy)
+    if any(worker.matches(queue) and _keeps_to(worker, queue) for worker in workers):
+        return Finding("jobs", True, says)
+    return Finding(
+        "jobs",
+        False,
+        f"{says}: no live worker takes them",
+        f"start one that has a tag for {', '.join(sorted(queue.tags))}, and is not kept to others",
+    )
+
+
+def _keeps_to(worker: WorkerInfo, queue: Queue) -> bool:
+    only = (worker.settings or {}).get("queues")
+    return not isinstance(only, list) or queue.name in only
+
+
+def _aside(aside: Aside) -> Finding:
+    filters = f"--state {aside.state} --queue {aside.queue}"
+    return Finding(
+        "jobs",
+        False,
+        f"{aside.count:,} of {aside.queue!r} are {aside.state}: their workers died, the first "
+        f"on {_at(aside.since)}",
+        f"look at them by `chancy job list {filters}`, then retry or purge them",
+    )
+
+
+def _at(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M %Z}"

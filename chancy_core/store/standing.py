@@ -1,0 +1,129 @@
+"""How a database stands: what is read of it to find out what threatens the promise."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from attrs import frozen
+
+from chancy_core.statement import Row
+
+
+@frozen
+class Index:
+    """An index as it is made: on a table (without the prefix), of a kind, by a definition."""
+
+    table: str
+    #: `primary`, `unique`, or nothing.
+    kind: str
+    definition: str
+
+    def __str__(self) -> str:
+        return f"{self.kind or 'an'} index on {self.table}, {self.definition}"
+
+
+@frozen
+class Built:
+    """An index that is there."""
+
+    index: Index
+    name: str
+    #: Whether queries can rely on it.
+    valid: bool
+    #: Whether somebody builds it at this moment.
+    building: bool
+
+
+#: The indexes of our tables, as the migrations make them.
+INDEXES = frozenset(
+    {
+        Index("queues", "primary", "btree (name)"),
+        Index("rates", "primary", "btree (queue)"),
+        Index("workers", "primary", "btree (id)"),
+        Index("jobs", "primary", "btree (id)"),
+        Index(
+            "jobs",
+            "",
+            "btree (queue, priority DESC, seq) WHERE ((state = 'pending'::text) AND (crashes = 0))",
+        ),
+        Index(
+            "jobs",
+            "",
+            "btree (queue, priority DESC, seq) WHERE ((state = 'pending'::text) AND (crashes > 0))",
+        ),
+        Index("jobs", "", "btree (scheduled_at) WHERE (state = 'scheduled'::text)"),
+        Index("jobs", "", "btree (worker) WHERE (state = 'running'::text)"),
+        Index("jobs", "unique", "btree (unique_key) WHERE (unique_key IS NOT NULL)"),
+        Index("history", "primary", "btree (id, finished_at)"),
+    }
+)
+
+
+def indexes(rows: Sequence[Row]) -> list[Built]:
+    """Read the rows of `indexes`."""
+    return [Built(Index(row[0], row[2], row[3]), row[1], row[4], row[5]) for row in rows]
+
+
+@frozen
+class Pin:
+    """What keeps dead rows from being removed: a kind, who it is, and for how many seconds."""
+
+    kind: str
+    who: str
+    seconds: float | None
+
+
+def pins(rows: Sequence[Row]) -> list[Pin]:
+    """Read the rows of `pins`."""
+    return [Pin(*row) for row in rows]
+
+
+@frozen
+class Server:
+    """The server, as a session of ours sees it."""
+
+    standby: bool
+    read_only: bool
+    fsync: bool
+    full_page_writes: bool
+    #: Whether a commit is answered once it is on the disk.
+    synchronous: bool
+    max_connections: int
+    connections: int
+    #: How full the queue of notifications is, from 0 to 1.
+    notifications: float
+    #: Whether we may see the sessions of others.
+    sees_all: bool
+
+
+def server(rows: Sequence[Row]) -> Server:
+    """Read the row of `standing`."""
+    return Server(*rows[0])
+
+
+@frozen
+class Aside:
+    """Jobs of a queue that were given up because their workers died, in the same state."""
+
+    queue: str
+    state: str
+    count: int
+    since: datetime
+
+
+def set_aside(rows: Sequence[Row]) -> list[Aside]:
+    """Read the rows of `set_aside`."""
+    return [Aside(*row) for row in rows]
+
+
+@frozen
+class Waiting:
+    """Jobs of a queue that are due, and since when the first of them has been."""
+
+    queue: str
+    count: int
+    since: datetime
+
+
+def waiting(rows: Sequence[Row]) -> list[Waiting]:
+    """Read the rows of `waiting`."""
+    return [Waiting(*row) for row in rows]
