@@ -9,10 +9,11 @@ WITH dead AS MATERIALIZED (
      ORDER BY job.id
      LIMIT 4 * %(at_once)s  -- more than are taken: others may have locked some
 ), orphan AS MATERIALIZED (
-    SELECT id, at_most_once OR cancelling OR crashes + 1 >= %(crash_limit)s AS over
-      FROM {jobs}
-     WHERE id = ANY(ARRAY(SELECT id FROM dead)) AND lease_id = ANY(ARRAY(SELECT lease_id FROM dead))
-     ORDER BY id
+    SELECT job.id, job.at_most_once OR job.cancelling OR job.crashes + 1 >= %(crash_limit)s AS over
+      FROM {jobs} AS job
+     WHERE job.id = ANY(ARRAY(SELECT id FROM dead))
+       AND job.lease_id = ANY(ARRAY(SELECT lease_id FROM dead))
+     ORDER BY job.id
      LIMIT %(at_once)s
        FOR UPDATE SKIP LOCKED
 ), again AS (
