@@ -100,6 +100,20 @@ async def test_the_heartbeat_renews_the_lease_of_a_blocked_loop(chancy, dsn, mon
             assert conn.execute(bury.text, bury.params).fetchall() == []
 
 
+async def test_one_suspect_is_claimed_at_a_time_and_none_if_one_is_held(chancy, dsn):
+    worker = await announce(chancy, lease=60)
+    await chancy.declare(Queue("other", executor="async"))
+    await chancy.push_many(Job("f", queue=queue) for queue in ("q", "q", "other"))
+    async with await connect(dsn) as conn:
+        await conn.execute("UPDATE chancy_jobs SET crashes = 1")
+    counts = []
+    for suspect in (True, False, True):
+        free = {"q": 4, "other": 4}
+        asked = statements.claim(chancy.names, worker, free, suspect=suspect)
+        counts.append(len(await chancy.store.run(asked)))
+    assert counts == [1, 0, 1]
+
+
 async def test_nobody_is_declared_dead_before_ones_own_renewals_are_without_a_gap(
     chancy, dsn, living
 ):

@@ -76,6 +76,18 @@ CLAIMING = (
                 "     WHERE true OR %(suspect)s\n",
             ),
         ),
+        (f"{GUARDS}::test_one_suspect_is_claimed_at_a_time_and_none_if_one_is_held",),
+    ),
+    Mutant(
+        "a worker does not know that it holds a suspect",
+        "suspect",
+        (Python(CLAIM, "Claimer._has_suspect", "claimed.job.crashes", "False"),),
+        (f"{HOLDING}::test_a_worker_holds_one_suspect_at_a_time",),
+    ),
+    Mutant(
+        "a suspect is forgotten before its outcome is written",
+        "suspect",
+        (Python(CLAIM, "Claimer._has_suspect", "settlement.job.crashes", "False"),),
         (f"{HOLDING}::test_a_suspect_is_held_until_its_outcome_is_written",),
     ),
     Mutant(

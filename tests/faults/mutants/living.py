@@ -137,28 +137,19 @@ LIVING = (
     Mutant(
         "what may be begun once is begun again when its worker has died",
         "begun_once",
-        (
-            Sql(f"{SQL}/rescue.sql", " AND NOT at_most_once"),
-            Sql(f"{SQL}/rescue.sql", " OR at_most_once OR", " OR"),
-        ),
+        (Sql(f"{SQL}/rescue.sql", "job.at_most_once OR "),),
         (f"{HOLDING}::test_what_may_be_begun_once_is_lost_with_its_worker",),
     ),
     Mutant(
         "what may be begun once is given back to be begun again",
         "at_most_once",
-        (
-            Sql(f"{SQL}/give_back.sql", " NOT (%(begun)s AND at_most_once) AND"),
-            Sql(f"{SQL}/give_back.sql", "(%(begun)s AND at_most_once OR cancelling)", "cancelling"),
-        ),
+        (Sql(f"{SQL}/give_back.sql", "%(begun)s AND at_most_once AS lost", "false AS lost"),),
         (f"{GUARDS}::test_what_may_be_begun_at_most_once_is_not_given_back_but_lost",),
     ),
     Mutant(
         "a job may kill any number of workers",
         "quarantined",
-        (
-            Sql(f"{SQL}/rescue.sql", "crashes + 1 < %(crash_limit)s", "true"),
-            Sql(f"{SQL}/rescue.sql", "crashes + 1 >= %(crash_limit)s", "false"),
-        ),
+        (Sql(f"{SQL}/rescue.sql", " OR job.crashes + 1 >= %(crash_limit)s"),),
         (f"{SETTLING}::test_a_job_whose_workers_die_too_often_is_quarantined",),
     ),
 )

@@ -19,7 +19,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     found = {name: importlib.util.find_spec(name) for name in PACKAGES}
     places = [spec.origin if spec else None for spec in found.values()]
     places.append(done.stdout.strip() or done.stderr)
+    root = session.config.rootpath.resolve()
     for place in places:
-        if place is None or not Path(place).is_relative_to(session.config.rootpath):
-            pytest.exit(f"not the copy at {session.config.rootpath}: {place}", returncode=4)
+        if place is None or not Path(place).resolve().is_relative_to(root):
+            pytest.exit(f"not the copy at {root}: {place}", returncode=4)
     print(f"imported: {places[-1]}")

@@ -74,7 +74,7 @@ WRITING = (
         "flush",
         (
             Python(
-                "chancy_core/life.py",
+                "chancy_core/departure.py",
                 "Departure.leave",
                 "await self._within(FLUSH, self._settler.flush)",
                 "None",
@@ -87,7 +87,7 @@ WRITING = (
         "given_back",
         (
             Python(
-                "chancy_core/life.py",
+                "chancy_core/departure.py",
                 "Departure.leave",
                 "await self._within(FLUSH, self._give_back)",
                 "None",
