@@ -77,6 +77,7 @@ ONCE_WRONG = [
     "mixed purge retry BABAA",
     "running retry succeed AABBBBA",
     "running purge succeed AABBBBA",
+    "due cancel retry retry ABABBCCBB",
 ]
 
 
