@@ -1,11 +1,18 @@
 -- Take back the jobs of workers that are dead or have no row: each is charged a crash. Those at the
 -- limit are quarantined, those that may be begun only once are lost, those that somebody wanted
 -- cancelled are. Runs in the transaction of `bury`, after it. Answers (id, queue, state).
-WITH orphan AS MATERIALIZED (
-    SELECT job.id, job.at_most_once OR job.cancelling OR job.crashes + 1 >= %(crash_limit)s AS over
-      FROM {jobs} AS job
+-- Only the leases that it saw are taken: a job may have gone to a worker that came after that.
+WITH dead AS MATERIALIZED (
+    SELECT job.id, job.lease_id FROM {jobs} AS job
      WHERE job.state = 'running'
        AND NOT EXISTS (SELECT FROM {workers} AS w WHERE w.id = job.worker AND NOT w.dead)
+     ORDER BY job.id
+     LIMIT 4 * %(at_once)s  -- more than are taken: others may have locked some
+), orphan AS MATERIALIZED (
+    SELECT job.id, job.at_most_once OR job.cancelling OR job.crashes + 1 >= %(crash_limit)s AS over
+      FROM {jobs} AS job
+     WHERE job.id = ANY(ARRAY(SELECT id FROM dead))
+       AND job.lease_id = ANY(ARRAY(SELECT lease_id FROM dead))
      ORDER BY job.id
      LIMIT %(at_once)s
        FOR UPDATE SKIP LOCKED

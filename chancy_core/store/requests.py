@@ -217,13 +217,13 @@ def _left(names: Names, batch: Sequence[UUID], done: Container[UUID]) -> Request
 
 
 def _held(names: Names, finished: Sequence[UUID]) -> Request[set[UUID]]:
-    """Find those finished jobs whose unique key a live one holds."""
+    """Find those finished jobs whose unique key another, a live one, holds."""
     if not finished:
         return set()
     jobs: list[QueuedJob] = yield statements.jobs_by_id(names, finished)
     keys = {job.id: job.unique_key for job in jobs if job.unique_key is not None}
     live = (yield statements.holders(names, list(keys.values()))) if keys else {}
-    return {id_ for id_, key in keys.items() if key in live}
+    return {id_ for id_, key in keys.items() if live.get(key, id_) != id_}
 
 
 def _answer(id_: UUID, done: str | None, state: State | None) -> Answer:

@@ -6,7 +6,7 @@ the rows. An error that its caller knows how to take is an answer as well; any o
 
 from collections.abc import Iterable, Sequence
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from chancy import Job, Queue, QueuedJob, State
 from chancy_core.errors import ChancyError
@@ -18,8 +18,8 @@ from chancy_core.store import requests, statements
 from chancy_core.store.carrying import Request, carry_out
 from chancy_core.store.store import TRANSIENT
 from tests.faults.explorer.part import Part, operation
-from tests.faults.explorer.situation import AT_ONCE, NAMES
-from tests.faults.explorer.wire import Cut, Wire
+from tests.faults.explorer.situation import AT_ONCE, NAMES, announced
+from tests.faults.explorer.wire import Cut, Step, Wire, asked
 
 # -- what workers do -------------------------------------------------------------------------------
 
@@ -112,6 +112,27 @@ async def promote(part: Part) -> Any:
 @operation("running")
 async def ensure_partitions(part: Part) -> Any:
     return await part.run(statements.ensure_partitions(NAMES))
+
+
+@operation()
+async def hand_over(part: Part) -> Any:
+    """The holder gives back what it has, and somebody new claims that."""
+    await part.run(statements.give_back(NAMES, part.situation.holder))
+    new = uuid4()
+    await part.run(announced(new, 600.0))
+    return await part.run(statements.claim(NAMES, new, {part.situation.queue: 3}))
+
+
+@operation()
+async def hold_up(part: Part) -> Any:
+    """Hold up statements that were changed by `HELD_UP`, after they have begun."""
+    async with part.wire.connection() as conn, conn.transaction():
+        await asked(Step("hold up", b"BEGIN; SELECT pg_advisory_xact_lock(1)"))
+        await conn.give_up()
+
+
+#: A condition that is true, but not before `hold_up` is over.
+HELD_UP = "(SELECT pg_advisory_xact_lock_shared(1)::text) IS NOT NULL"
 
 
 # -- what applications do --------------------------------------------------------------------------

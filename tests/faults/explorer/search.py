@@ -83,7 +83,8 @@ def _shortest(player: Player, whole: Played) -> Finding:
 
 def pairs(*, thorough: bool = False) -> Iterator[Programme]:
     """Every pair of operations where both have something to do, or, if *thorough*, one has."""
-    for names in combinations_with_replacement(listed(), 2):
+    wanted = [name for name in listed() if situations(name)]
+    for names in combinations_with_replacement(wanted, 2):
         first, second = (situations(name) for name in names)
         both = [name for name in NAMED if name in first and name in second]
         either = [name for name in NAMED if name in first or name in second]

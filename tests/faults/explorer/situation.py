@@ -71,8 +71,8 @@ class Situation:
         made = [
             statements.declare(NAMES, Queue(self.queue, **limited), upsert=False),
             statements.push(NAMES, jobs),
-            _announce(self.holder, -60.0 if self.name == "orphaned" else 600.0),
-            *(_announce(worker, 600.0) for worker in self.workers.values()),
+            announced(self.holder, -60.0 if self.name == "orphaned" else 600.0),
+            *(announced(worker, 600.0) for worker in self.workers.values()),
         ]
         yield from ((statement.text, statement.params) for statement in made)
         if self.name in {"running", "orphaned", "finished", "mixed"}:
@@ -87,7 +87,8 @@ class Situation:
             yield _DUE, {"ids": list(self.jobs)}
 
 
-def _announce(worker: UUID, lease: float) -> Statement[None]:
+def announced(worker: UUID, lease: float) -> Statement[None]:
+    """A worker, whose lease is good for so many seconds; below zero it is over."""
     return statements.announce(
         NAMES, worker, name="w", hostname="h", pid=1, tags=["*"], lease=lease
     )

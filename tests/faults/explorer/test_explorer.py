@@ -6,8 +6,9 @@ import pytest
 from attrs import evolve
 
 from tests.faults.explorer.laws import wrong
+from tests.faults.explorer.operations import HELD_UP
 from tests.faults.explorer.play import Player
-from tests.faults.explorer.played import Programme
+from tests.faults.explorer.played import Programme, shown
 from tests.faults.explorer.search import Finding, findings, pairs, triples
 from tests.faults.sizes import RELEASE, figure, size
 
@@ -76,6 +77,7 @@ ONCE_WRONG = [
     "mixed purge retry BABAA",
     "running retry succeed AABBBBA",
     "running purge succeed AABBBBA",
+    "due cancel retry retry ABABBCCBB",
 ]
 
 
@@ -102,6 +104,16 @@ def test_what_was_wrong_once_is_right(dsn: str, order: str) -> None:
     text, _, word = order.rpartition(" ")
     with Player(dsn) as player:
         assert not wrong(player.play(programme(text), word))
+
+
+def test_a_rescue_that_is_slow_takes_nothing_from_who_came_meanwhile(dsn: str) -> None:
+    """Its snapshot knows neither the new worker nor that the job has gone to it."""
+    held_up = {"rescue": ("job.state = 'running'", f"job.state = 'running' AND {HELD_UP}")}
+    slow = Programme("orphaned", ("hold_up", "rescue", "hand_over"), held_up)
+    with Player(dsn) as player:
+        played = player.play(slow, "ABBCCCCCCAB")
+    assert [step.says for step in played.steps if step.behind] == ["rescue"]
+    assert not wrong(played), shown(played.steps)
 
 
 def test_the_shortest_beginning_is_told(dsn: str) -> None:
