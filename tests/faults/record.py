@@ -26,7 +26,9 @@ class Record:
 
     def read(self) -> list[dict[str, Any]]:
         """All that has been written down so far, by whomever."""
-        return [json.loads(line) for line in self.path.read_bytes().splitlines()]
+        # What follows the last line's end is a line that is being written at this moment.
+        whole, _, _ = self.path.read_bytes().rpartition(b"\n")
+        return [json.loads(line) for line in whole.splitlines()]
 
     def close(self) -> None:
         os.close(self._fd)
