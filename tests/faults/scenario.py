@@ -62,6 +62,15 @@ class Scenario:
         with psycopg.connect(self.direct, autocommit=True) as conn:
             return conn.execute(question, asked).fetchall()
 
+    def push_and_roll_back(self, job: Job) -> None:
+        """Push one in a transaction that is rolled back: it must never run."""
+        label = job.kwargs["label"]
+        self.record.say("pushing", label=label)
+        self.record.say("rolled_back", label=label)
+        with psycopg.connect(self.direct) as conn:
+            self.chancy.push_ex(conn, job)
+            conn.rollback()
+
     def try_to_push(self, job: Job) -> bool:
         """Push one to a server that may fail; record, and answer, whether it was acknowledged."""
         label = job.kwargs["label"]

@@ -11,7 +11,7 @@ WORKERS = 4
 
 
 def test_kill_9_at_random(dsn, tmp_path):
-    """A1: while jobs run and more come, workers are killed and replaced."""
+    """A1: while jobs come, run, and are rolled back, workers are killed and replaced."""
     kills, jobs = size(50, 1_000), size(20_000, 200_000)
     with scenario(
         "kill -9", dsn, tmp_path, lease=2.0, chancy={"crash_limit": 1_000},
@@ -21,6 +21,7 @@ def test_kill_9_at_random(dsn, tmp_path):
         pushed = killed = 0
         while killed < kills or pushed < jobs:
             if pushed < jobs:
+                run.push_and_roll_back(*run.jobs("work", 1))
                 pushed += len(
                     run.push(run.jobs("work", jobs // kills, options={"max_attempts": 3}))
                 )
