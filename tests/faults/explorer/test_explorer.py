@@ -135,7 +135,7 @@ def test_all_orders_keep_the_promise(dsn: str) -> None:
     wrong_ones: list[Finding] = []
     with Player(dsn) as player:
         for asked in (*pairs(thorough=RELEASE), *triples(thorough=RELEASE)):
-            for found in findings(player, asked, size(20, 60)):
+            for found in findings(player, asked, size(20, 180)):
                 played += 1
                 if found is not None:
                     wrong_ones.append(found)
