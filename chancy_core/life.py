@@ -180,9 +180,10 @@ class _Life:
         worker = self._worker
         if probes is not None:
             worker.health_at = probes.address
-            services.start_soon(probes.run)
+            services.start_soon(self._vital, "answer probes", probes.run)
         if worker.health_file is not None:
-            services.start_soon(Record(worker.health_file, lambda: worker.health).run)
+            record = Record(worker.health_file, lambda: worker.health)
+            services.start_soon(self._vital, "write its health", record.run)
 
     async def _keep(self, plugin: Plugin, service: Service) -> None:
         """Run a service of a plugin, and know that it runs."""

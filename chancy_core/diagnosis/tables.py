@@ -3,7 +3,9 @@
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, LiteralString
+
+from psycopg import sql
 
 from chancy_core.diagnosis.finding import Finding
 from chancy_core.store import statements
@@ -60,16 +62,24 @@ def _indexes(names: "Names", found: Iterable[Built]) -> Iterator[Finding]:
 def _invalid(names: "Names", built: Built) -> Finding:
     if built.building:
         return Finding("indexes", None, f"{built.name} is being built")
-    name = f'"{names.schema}"."{built.name}"'
+    name = sql.Identifier(names.schema, built.name)
     says = f"{built.name} on {names.prefix}{built.index.table} is not valid: no query uses it"
     if _DEBRIS.search(built.name):
-        return Finding("indexes", False, says, f"DROP INDEX CONCURRENTLY {name}")
-    return Finding("indexes", False, says, f"REINDEX INDEX CONCURRENTLY {name}")
+        return Finding("indexes", False, says, _command("DROP INDEX CONCURRENTLY {}", name))
+    return Finding("indexes", False, says, _command("REINDEX INDEX CONCURRENTLY {}", name))
 
 
 def _made(names: "Names", index: Index) -> str:
-    table = names.render(f"{{{index.table}}}")
+    table = sql.Identifier(names.schema, f"{names.prefix}{index.table}")
     if index.kind == "primary":
-        return f"ALTER TABLE {table} ADD PRIMARY KEY {index.definition.removeprefix('btree ')}"
-    unique = "UNIQUE " if index.kind else ""
-    return f"CREATE {unique}INDEX CONCURRENTLY ON {table} USING {index.definition}"
+        columns = sql.SQL(index.definition.removeprefix("btree "))
+        return _command("ALTER TABLE {} ADD PRIMARY KEY {}", table, columns)
+    method = sql.SQL(index.definition)
+    if index.kind:
+        return _command("CREATE UNIQUE INDEX CONCURRENTLY ON {} USING {}", table, method)
+    return _command("CREATE INDEX CONCURRENTLY ON {} USING {}", table, method)
+
+
+def _command(text: LiteralString, *parts: sql.Composable) -> str:
+    """Write a command that mends it, for people to run."""
+    return sql.SQL(text).format(*parts).as_string()

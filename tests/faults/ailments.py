@@ -14,6 +14,7 @@ import anyio
 
 from chancy import Worker
 from chancy_core import assign, claim, notify, settle, wake, watchdog
+from chancy_core.health import file, http
 from chancy_core.hint import Hint
 from chancy_core.hookspecs import hookimpl
 from chancy_core.host import Service
@@ -33,6 +34,8 @@ TASKS: dict[str, tuple[type, str]] = {
     "promote": (wake.Waker, "promote"),
     "keep the partitions": (wake.Waker, "keep_partitions"),
     "listen": (wake.Waker, "listen"),
+    "answer probes": (http.Probes, "run"),
+    "write its health": (file.Record, "run"),
 }
 #: The threads of which it dies: what its log says then.
 THREADS = {"chancy-heartbeat": "its heartbeat has died", "chancy-watchdog": "thread has ended"}

@@ -228,6 +228,7 @@ async def _work(options: dict[str, Any]) -> None:
             name=options["name"],
             grace_period=options.get("grace", 5.0),
             queues=options.get("queues"),
+            **options.get("health", {}),
         )
         say(options["record"], "worker", name=worker.name)
         for name in options.get("attacked_by", ()):  # what harms the worker from within

@@ -119,6 +119,7 @@ def _attack(run: Scenario, cases: list[tuple[str, str, str]]) -> float:
         (member,) = run.armada.start(
             backend=backend, attacked_by=["tests.faults.ailments:befall"],
             dies=name, how=how, after=1.5,
+            health={"health": "0", "health_file": str(run.armada.folder / f"{name}-{how}")},
         )  # fmt: skip
         ill[member.pid] = (name, how, member)
     must_go = {pid for pid, (name, _, _) in ill.items() if name not in LASTING}
