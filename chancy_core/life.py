@@ -16,14 +16,14 @@ from anyio import to_thread
 from anyio.abc import TaskGroup, TaskStatus
 from attrs import evolve
 
-from chancy_core import discovery, hint
+from chancy_core import discovery, heartbeat, hint
 from chancy_core.claim import Claimer
 from chancy_core.departure import Departure
 from chancy_core.errors import InvalidQueue
 from chancy_core.health.file import Record
 from chancy_core.health.http import Probes, listening
 from chancy_core.health.vitals import Vitals
-from chancy_core.heartbeat import LEASE, Heartbeat
+from chancy_core.heartbeat import Heartbeat
 from chancy_core.hint import Hint
 from chancy_core.hooks import Plugin
 from chancy_core.host import Service
@@ -81,7 +81,7 @@ def _facts(worker: "Worker") -> dict[str, Any]:
         "schema_version": chancy.migrator().lines["core"].newest,
         "settings": {
             "crash_limit": chancy.crash_limit,
-            "lease": LEASE,
+            "lease": heartbeat.LEASE,
             "notifications": chancy.notifications,
             "queues": None if worker.only is None else sorted(worker.only),
         },
