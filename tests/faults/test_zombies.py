@@ -15,8 +15,10 @@ from tests.faults.sizes import figure, size
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
 WORKERS, AT_ONCE, LEASE = 8, 5, 1.6
-#: With slots enough for what takes long beside what does not, whoever gets it.
-QUEUE = Queue("q", executor="async", concurrency=100, polling_interval=1)
+#: So few slots that what is pushed reaches every worker; others for what takes long.
+QUEUES = [
+    Queue(name, executor="async", concurrency=4, polling_interval=1) for name in ("q", "long")
+]
 #: Longer than anybody is frozen, and less.
 LONG, SHORT = 12.0, 0.6
 
@@ -25,7 +27,7 @@ def test_zombies(dsn, tmp_path):
     """A2: a late outcome changes nothing; who wakes lets go, and works on as somebody else."""
     zombies = size(10, 200)
     with scenario(
-        "zombies", dsn, tmp_path, queues=[QUEUE], lease=LEASE, chancy={"crash_limit": 1_000},
+        "zombies", dsn, tmp_path, queues=QUEUES, lease=LEASE, chancy={"crash_limit": 1_000},
         known={"crash_limit": 1_000},
     ) as run:  # fmt: skip
         members = run.armada.start(WORKERS)
@@ -83,10 +85,10 @@ def _at_work(run: Scenario, victims: list[Member], again: float) -> dict[int, UU
     before = {pid: who for pid, who in _alive(run) if pid in pids}
     held = """SELECT count(DISTINCT worker) FROM chancy_jobs WHERE state = 'running'
                  AND (args ->> 'seconds')::float = %(seconds)s AND worker = ANY(%(who)s)"""
-    for seconds in (LONG, SHORT):
+    for seconds, queue in ((LONG, "long"), (SHORT, "q")):
         until(
-            lambda seconds=seconds: (
-                run.push(run.jobs("linger", WORKERS, seconds=seconds, again=again)),
+            lambda seconds=seconds, queue=queue: (
+                run.push(run.jobs("linger", 4, queue=queue, seconds=seconds, again=again)),
                 run.rows(held, seconds=seconds, who=list(before.values())) == [(len(pids),)],
             )[1],
             10,
