@@ -176,6 +176,7 @@ def main() -> int:
             runs = list(pool.map(lambda part: run(part, folder), wanted))
         noted = folder / "figures.jsonl"
         lines = noted.read_text().splitlines() if noted.exists() else []
+        told.to.parent.mkdir(parents=True, exist_ok=True)
         told.to.write_text(report(runs, sorted(json.loads(line) for line in lines)))
     print(f"\nwrote {told.to}")
     return int(any(ran.status for ran in runs))
