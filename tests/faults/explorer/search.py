@@ -3,9 +3,8 @@
 import random
 from collections.abc import Iterator
 from itertools import combinations_with_replacement
-from math import factorial, prod
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from tests.faults.explorer.laws import wrong
 from tests.faults.explorer.part import listed, situations
@@ -30,41 +29,45 @@ class Finding:
 
 
 def orders(player: Player, programme: Programme, most: int) -> Iterator[Played]:
-    """All orders of a programme, or *most* that are drawn, always the same, if there are more."""
-    played = player.play(programme)
-    yield played
-    if _how_many(played.word) > most:
-        yield from _drawn(player, programme, most, {played.word})
-        return
-    while (word := _following(played)) is not None:
-        played = player.play(programme, word)
+    """All orders of a programme, each once; of more than *most*, as many, drawn always the same."""
+    unplayed = Unplayed(random.Random(str(programme)))
+    for _ in range(most):
+        played = player.play(programme, unplayed.word())
+        unplayed.note(played)
         yield played
-
-
-def _how_many(word: str) -> int:
-    """In how many orders these steps could be put if nobody waited for anybody."""
-    return factorial(len(word)) // prod(factorial(word.count(letter)) for letter in LETTERS)
-
-
-def _following(played: Played) -> str | None:
-    """How the next order begins: at the last place where another session could go on, it does."""
-    for place in range(len(played.ready) - 1, -1, -1):
-        for letter in played.ready[place]:
-            if letter > played.word[place]:
-                return played.word[:place] + letter
-    return None
-
-
-def _drawn(player: Player, programme: Programme, most: int, seen: set[str]) -> Iterator[Played]:
-    draw = random.Random(str(programme))
-    letters = LETTERS[: len(programme.operations)]
-    for _ in range(2 * most):
-        if len(seen) >= most:
+        if not unplayed.left:
             return
-        played = player.play(programme, "".join(draw.choices(letters, k=LONG)))
-        if played.word not in seen:
-            seen.add(played.word)
-            yield played
+
+
+@define
+class Unplayed:
+    """The orders that were not played yet, as a tree of beginnings."""
+
+    _draw: random.Random
+    #: Who could go on after a beginning, as far as it is known.
+    _ready: dict[str, str] = field(factory=dict)
+    #: The beginnings of which every order was played.
+    _over: set[str] = field(factory=set)
+
+    @property
+    def left(self) -> bool:
+        return "" not in self._over
+
+    def word(self) -> str:
+        """An order that was not played, as far as it is known, and then any letters."""
+        word = ""
+        while word in self._ready:
+            word += self._draw.choice([c for c in self._ready[word] if word + c not in self._over])
+        return word + "".join(self._draw.choices(LETTERS, k=LONG))
+
+    def note(self, played: Played) -> None:
+        """Note that an order was played, and what else there is."""
+        self._over.add(played.word)
+        for place in reversed(range(len(played.ready))):
+            beginning = played.word[:place]
+            self._ready[beginning] = played.ready[place]
+            if all(beginning + letter in self._over for letter in played.ready[place]):
+                self._over.add(beginning)
 
 
 def findings(player: Player, programme: Programme, most: int) -> Iterator[Finding | None]:

@@ -121,11 +121,7 @@ def test_the_shortest_beginning_is_told(dsn: str) -> None:
     with Player(dsn) as player:
         found = first(player, evolve(programme(text), change=change))
     assert found is not None
-    assert [f"{step.letter} {step.says}" for step in found.played.steps] == [
-        "A claim",
-        "B claim",
-        "A commit",
-    ] + ["B commit"] * (len(found.played.steps) - 3)
+    assert [step.says for step in found.played.steps] == ["claim", "claim", "commit", "commit"]
 
 
 @pytest.mark.faults
@@ -135,7 +131,7 @@ def test_all_orders_keep_the_promise(dsn: str) -> None:
     wrong_ones: list[Finding] = []
     with Player(dsn) as player:
         for asked in (*pairs(thorough=RELEASE), *triples(thorough=RELEASE)):
-            for found in findings(player, asked, size(20, 180)):
+            for found in findings(player, asked, size(20, 300)):
                 played += 1
                 if found is not None:
                     wrong_ones.append(found)
