@@ -6,8 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from itertools import count, cycle
 from pathlib import Path
 from typing import Any, Self
@@ -15,17 +13,9 @@ from typing import Any, Self
 from attrs import define
 
 from tests.faults.record import Record
+from tests.fleet import until
 
 ROOT = Path(__file__).parents[2]
-
-
-def until(true: Callable[[], Any], within: float, what: str) -> float:
-    """Return after how many seconds *true* was; fail if it is not within so many."""
-    began = time.monotonic()
-    while not true():
-        assert time.monotonic() - began < within, f"not within {within} s: {what}"
-        time.sleep(0.02)
-    return time.monotonic() - began
 
 
 class Nursery:

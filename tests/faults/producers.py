@@ -7,8 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.faults.armada import ROOT, until
+from tests.faults.armada import ROOT
 from tests.faults.earlier import Earlier
+from tests.fleet import until
 
 
 class Producers:

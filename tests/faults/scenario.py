@@ -12,9 +12,10 @@ import psycopg
 from chancy import Chancy, Job, Queue
 from chancy_core.job import Reference
 from tests.faults import history, judge, transitions
-from tests.faults.armada import Armada, Member, until
+from tests.faults.armada import Armada, Member
 from tests.faults.history import History
 from tests.faults.sizes import figure
+from tests.fleet import until
 
 
 class Scenario:

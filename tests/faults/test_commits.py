@@ -9,9 +9,10 @@ import pytest
 
 from chancy import Chancy, Queue
 from chancy_core.errors import ChancyError
-from tests.faults.armada import Member, until
+from tests.faults.armada import Member
 from tests.faults.scenario import Scenario, scenario
 from tests.faults.sizes import figure, size
+from tests.fleet import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 
 from chancy import Chancy
-from tests.faults.armada import until
 from tests.faults.cluster import Cluster, running
 from tests.faults.scenario import scenario
 from tests.faults.sizes import figure, size
+from tests.fleet import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 

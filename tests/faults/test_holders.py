@@ -6,9 +6,9 @@ from uuid import UUID
 import pytest
 
 from chancy import Queue
-from tests.faults.armada import until
 from tests.faults.scenario import scenario
 from tests.faults.sizes import figure, size
+from tests.fleet import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import pytest
 
 from chancy import Queue
-from tests.faults.armada import until
 from tests.faults.history import Limit
 from tests.faults.scenario import Scenario, scenario
 from tests.faults.sizes import figure, size
+from tests.fleet import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 

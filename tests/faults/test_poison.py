@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from chancy import Limit, Queue
-from tests.faults.armada import until
 from tests.faults.history import History
 from tests.faults.member import LETHAL
 from tests.faults.scenario import Scenario, scenario
 from tests.faults.sizes import figure, size
+from tests.fleet import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 

@@ -10,11 +10,11 @@ import pytest
 
 from chancy import Chancy, MigrationsNeeded, Worker
 from chancy_core.testing.databases import database
-from tests.faults.armada import until
 from tests.faults.earlier import Earlier
 from tests.faults.producers import Producers
 from tests.faults.scenario import scenario
 from tests.faults.sizes import figure, size
+from tests.fleet import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

@@ -7,11 +7,11 @@ import psycopg
 import pytest
 
 from chancy import Queue
-from tests.faults.armada import until
 from tests.faults.cluster import Cluster
 from tests.faults.scenario import Scenario, scenario
 from tests.faults.sizes import figure, size
 from tests.faults.wire import wire
+from tests.fleet import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 

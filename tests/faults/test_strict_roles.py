@@ -8,11 +8,11 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from chancy import Queue
-from tests.faults.armada import until
 from tests.faults.errand import errand
 from tests.faults.producers import Producers
 from tests.faults.scenario import scenario
 from tests.faults.sizes import figure, size
+from tests.fleet import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 

@@ -8,9 +8,9 @@ import pytest
 
 import chancy_core
 from tests.faults.ailments import LASTING, TASKS, THREADS, WAYS
-from tests.faults.armada import until
 from tests.faults.scenario import Scenario, scenario
 from tests.faults.sizes import figure, size
+from tests.fleet import until
 
 #: What is started as a task or a thread in the core, by module, and how it is attacked: by a name
 #: in `TASKS`, `THREADS` or `LASTING`, or "with" what starts it and raises its error.

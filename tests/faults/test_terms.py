@@ -7,9 +7,10 @@ from collections import Counter
 import pytest
 
 from chancy import Queue
-from tests.faults.armada import Member, until
+from tests.faults.armada import Member
 from tests.faults.scenario import Scenario, scenario
 from tests.faults.sizes import figure, size
+from tests.fleet import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
