@@ -196,10 +196,9 @@ class Heartbeat:
         Answers how many there were, `_at_once` at most. If that takes longer than a statement may
         (`statement_timeout`), half as many are tried.
         """
-        assert self._conn is not None
-        self._conn.call_timeout = LEASE * RESCUING
+        conn = self._connect()
         try:
-            with self._conn.transaction():
+            with conn.deadline(LEASE * RESCUING), conn.transaction():
                 dead = self._run(statements.bury(self._names))
                 taken = self._run(statements.rescue(self._names, self._crash_limit, self._at_once))
         except psycopg.errors.QueryCanceled as exc:
@@ -207,7 +206,6 @@ class Heartbeat:
                 raise
             log.warning("cannot take back %d jobs of the dead at once: %s", self._at_once, exc)
             self._at_once //= 2
-            self._conn.call_timeout = LEASE * PATIENCE
             return self._at_once
         if dead:
             log.warning("declared dead: workers %s", ", ".join(map(str, dead)))
@@ -222,7 +220,6 @@ class Heartbeat:
             log.info("took back %d jobs of the dead; now %s", len(taken), dict(states))
         if hints:
             self._run(statements.notify(self._names, hints))
-        self._conn.call_timeout = LEASE * PATIENCE
         return len(taken)
 
     def _connect(self) -> Conn:

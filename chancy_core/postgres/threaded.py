@@ -31,6 +31,15 @@ class Conn(psycopg.Connection[tuple[Any, ...]]):
     #: Seconds that each call may take; None for no limit.
     call_timeout: float | None = 30.0
 
+    @contextmanager
+    def deadline(self, seconds: float | None) -> Iterator[None]:
+        """Give each call inside of the block `seconds` instead of `call_timeout`."""
+        before, self.call_timeout = self.call_timeout, seconds
+        try:
+            yield
+        finally:
+            self.call_timeout = before
+
     def wait(self, gen: "PQGen[RV]", interval: float = 0.1, timeout: float | None = None) -> RV:
         """Wait for an answer. Raises `CallTimeout` when it has not come in time."""
         try:

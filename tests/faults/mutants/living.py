@@ -86,7 +86,7 @@ LIVING = (
             Python(
                 HEARTBEAT,
                 "Heartbeat._rescue",
-                "self._conn.transaction()",
+                "conn.transaction()",
                 "__import__('contextlib').nullcontext()",
             ),
         ),
