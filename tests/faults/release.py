@@ -25,7 +25,7 @@ from attrs import field, frozen
 
 ROOT = Path(__file__).parents[2]
 REPORT = ROOT / "docs" / "reliability" / "release.md"
-PYTEST = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+PYTEST = [sys.executable, "-m", "pytest", "-q", "-n0", "-p", "no:cacheprovider"]
 
 
 @frozen

@@ -29,7 +29,7 @@ from tests.faults.sizes import figure, size
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(size(300, 7200))]
 
-RUNS = size(100, 2500)
+RUNS = size(100, 1000)
 STEPS = size(50, 100)
 #: The runs of each change are the same each time, and others on each loop.
 SEEDS = size({"asyncio": 1, "trio": 2}, dict.fromkeys(("asyncio", "trio"), random.getrandbits(64)))

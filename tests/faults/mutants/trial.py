@@ -67,7 +67,7 @@ def _try(mutant: Mutant | None, tests: Iterable[str], server: str, root: Path) -
     began = time.monotonic()
     done = subprocess.run(
         [
-            sys.executable, "-m", "pytest", "-q", "-p", "tests.faults.mutants.proof",
+            sys.executable, "-m", "pytest", "-q", "-n0", "-p", "tests.faults.mutants.proof",
             "-p", "no:cacheprovider", "-s", f"--timeout={PATIENCE}", "--junitxml=results.xml",
             # A guard is the same on both event loops.
             "-k", "not trio", *tests,
