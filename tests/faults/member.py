@@ -83,9 +83,9 @@ def effect(to: str, label: str, *, me: QueuedJob = INJECTED) -> None:
     say(to, "begin", label=label, **_told(me))
     with psycopg.connect(chancy.conninfo) as conn:
         conn.execute("INSERT INTO effects VALUES (%s)", [me.id])
-        chancy.complete_ex(conn, me)
-        # What comes of it is the database's word from here on.
+        # What comes of it is the database's word from here on, and may be written at once.
         say(to, "end", label=label, how="ok", **_told(me))
+        chancy.complete_ex(conn, me)
 
 
 @job(name="faults.block", queue="q")

@@ -1,8 +1,8 @@
 """The attacks at the size of a release, and their report: `python -m tests.faults.release`.
 
 Runs, each in a process of its own and several at a time: every file of attacks, more often than in
-a change; those on what keeps the promise without any plugin (`CHANCY_ALLOW=`); the acceptance tests
-through a pooler and as a role of the least rights; the mutants. Writes
+a change; all of them once, as in a change, without any plugin (`CHANCY_ALLOW=`); the acceptance
+tests through a pooler and as a role of the least rights; the mutants. Writes
 `docs/reliability/release.md`, in which every skipped test stands with the capability that this
 machine lacks. The exit status is 1 if anything failed. Takes about an hour on two cores.
 """
@@ -39,7 +39,6 @@ class Part:
 
 #: Those that take longest, which are begun first.
 LONG = ("terms", "machine", "commits", "zombies", "network", "server", "poison", "explorer")
-KEEPING = ["tests/faults/known", "tests/faults/test_kills.py", "tests/faults/test_zombies.py"]
 ALSO = (
     Part(
         "acceptance, through a pooler of transactions",
@@ -51,7 +50,7 @@ ALSO = (
         [*PYTEST, "tests/acceptance", "-m", "not slow"],
         {"CHANCY_TEST_ROLES": "1"},
     ),
-    Part("attacks without any plugin", [*PYTEST, "-m", "faults", *KEEPING], {"CHANCY_ALLOW": ""}),
+    Part("attacks without any plugin", [*PYTEST, "-m", "faults"], {"CHANCY_ALLOW": ""}),
     Part("mutants", [sys.executable, "-m", "tests.faults.mutants"]),
 )
 
