@@ -2,10 +2,13 @@
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 import anyio
 from attrs import field, frozen
+
+STOPS = (signal.SIGTERM, signal.SIGINT)
 
 
 @frozen(eq=False)
@@ -32,7 +35,7 @@ async def obey(told: Callable[[signal.Signals], object]) -> None:
     try:
         if _listeners[0] is not me:
             await me.turn.wait()
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as received:
+        with _received() as received:
             async for number in received:
                 for listener in tuple(_listeners):
                     listener.told(number)
@@ -40,3 +43,26 @@ async def obey(told: Callable[[signal.Signals], object]) -> None:
         _listeners.remove(me)
         if _listeners:
             _listeners[0].turn.set()
+
+
+@contextmanager
+def _received() -> Iterator[AsyncIterator[signal.Signals]]:
+    """Receive signals to stop; from then on those have them who had them before.
+
+    asyncio's loop would leave SIGINT to Python, which raises KeyboardInterrupt at any line, even
+    within what cancels a task group: then that waits for ever. Who had it before cancels the main
+    task (`asyncio.Runner`), and what is being left is left in order.
+    """
+    before = [(number, signal.getsignal(number)) for number in STOPS]
+    late = False
+    try:
+        with anyio.open_signal_receiver(*STOPS) as received:
+            yield received
+    except KeyboardInterrupt:  # it came between the two
+        late = True
+    finally:
+        for number, had in before:
+            if had is not None:  # else it is no handler of Python's
+                signal.signal(number, had)
+    if late:
+        signal.raise_signal(signal.SIGINT)

@@ -19,7 +19,7 @@ from chancy_core.embedded.temporary import roomy
 
 #: As on a server that people trust: what was acknowledged is on the disk.
 SETTINGS = {
-    "max_connections": "200",
+    "max_connections": "1000",  # a client in a black hole never closes those that it had
     "wal_level": "replica",
     "max_wal_senders": "4",
     "hot_standby": "on",
