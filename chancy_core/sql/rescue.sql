@@ -1,7 +1,8 @@
 -- Take back the jobs of workers that are dead or have no row: each is charged a crash. Those at the
 -- limit are quarantined, those that may be begun only once are lost, those that somebody wanted
 -- cancelled are. Runs in the transaction of `bury`, after it. Answers (id, queue, state).
--- Only the leases that it saw are taken: a job may have gone to a worker that came after that.
+-- Only the leases that it saw are taken: a job may have gone to a worker that came after that. What
+-- ends here is in the history without its lease, by which a holder recognises what it wrote itself.
 WITH dead AS MATERIALIZED (
     SELECT job.id, job.lease_id FROM {jobs} AS job
      WHERE job.state = 'running'
@@ -35,7 +36,7 @@ WITH dead AS MATERIALIZED (
            CASE WHEN at_most_once THEN 'lost' WHEN cancelling THEN 'cancelled'
                 ELSE 'quarantined' END,
            priority, max_attempts, attempts, claims, crashes + 1, unique_key, at_most_once,
-           exclusive, keep_result, worker, lease_id, created_at, scheduled_at, started_at,
+           exclusive, keep_result, worker, NULL, created_at, scheduled_at, started_at,
            least(greatest({now}(), started_at), {now}() + interval '1 day'), errors
       FROM gone
     RETURNING id, queue, state

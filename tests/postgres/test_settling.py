@@ -232,6 +232,22 @@ async def test_the_jobs_of_the_dead_are_taken_back_and_of_the_living_not(dsn: st
         assert await rescue(store) == {}
 
 
+@pytest.mark.parametrize("fate", ["lost", "cancelled", "quarantined", "given back"])
+async def test_an_outcome_in_doubt_is_not_taken_for_what_others_wrote(dsn: str, fate: str) -> None:
+    """The holder comes back, its first try is cut off, and it asks whether that was written."""
+    async with opened(dsn) as store:
+        (id_,) = await push(store, Job("f", at_most_once=fate in {"lost", "given back"}))
+        holder = await announce(store, lease=-1)
+        (held,) = await claim(store, worker=holder)
+        if fate == "cancelled":
+            await store.run(statements.cancel(NAMES, [id_]))
+        if fate == "given back":
+            assert set(await store.run(statements.give_back(NAMES, holder))) == {id_}
+        else:
+            assert await rescue(store, crash_limit=1) == {id_: fate}
+        assert await store.settle([ended(held.job)], again=True) == set()
+
+
 async def test_a_job_whose_workers_die_too_often_is_quarantined(dsn: str) -> None:
     async with opened(dsn) as store:
         (id_,) = await push(store, Job("f", unique_key="k"))

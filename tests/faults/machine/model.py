@@ -199,9 +199,9 @@ class Model:
             if leases is not None and job.lease_id not in leases:
                 continue
             if leases is None and job.at_most_once:
-                self._finish(job, "lost")
+                self._finish_unheard(job, "lost")
             elif job.cancelling:
-                self._finish(job, "cancelled")
+                self._finish_unheard(job, "cancelled")
             else:
                 self._back(job)
             given[job.id] = (job.queue, job.state)
@@ -230,11 +230,11 @@ class Model:
         for job in sorted(orphans, key=lambda job: job.id)[:at_once]:
             job.crashes += 1
             if job.at_most_once:
-                self._finish(job, "lost")
+                self._finish_unheard(job, "lost")
             elif job.cancelling:
-                self._finish(job, "cancelled")
+                self._finish_unheard(job, "cancelled")
             elif job.crashes >= self.crash_limit:
-                self._finish(job, "quarantined")
+                self._finish_unheard(job, "quarantined")
             else:
                 self._back(job)
             taken[job.id] = (job.queue, job.state)
@@ -242,6 +242,11 @@ class Model:
 
     def _finish(self, job: ModelJob, state: str) -> None:
         job.state, job.finished_at = state, self.now
+
+    def _finish_unheard(self, job: ModelJob, state: str) -> None:
+        """End a job without the word of its holder, whose lease the history then does not have."""
+        self._finish(job, state)
+        job.lease_id = None
 
     @staticmethod
     def _back(job: ModelJob) -> None:
