@@ -73,8 +73,16 @@ def test_signals_at_random_moments(dsn, tmp_path):
 
 def _pick(run: Scenario, among: str) -> Member:
     """One that is at work: who has not begun yet does not listen yet."""
-    until(lambda: len(run.rows(ALIVE)) == WORKERS and run.rows(among), 30, "all work")
-    return run.armada.random.choice([run.armada.members[pid] for (pid,) in run.rows(among)])
+    until(lambda: len(run.rows(ALIVE)) == WORKERS, 30, "all work")
+    run.push(run.jobs("linger", 2, seconds=3.0))
+    found: list[Member] = []
+
+    def look() -> bool:
+        found.extend(run.armada.members[pid] for (pid,) in run.rows(among))
+        return bool(found)
+
+    until(look, 30, "some have much to do")
+    return run.armada.random.choice(found)
 
 
 def _load(run: Scenario) -> None:
