@@ -12,6 +12,7 @@ from chancy_core import tags
 from chancy_core.errors import ChancyError
 from chancy_core.events import Events
 from chancy_core.installed import open_executor
+from chancy_core.job import QueuedJob
 from chancy_core.lane import Lane
 from chancy_core.outcome import Settlement
 from chancy_core.plugins import WorkerPlugins
@@ -37,6 +38,7 @@ class Lanes:
         *,
         tags: Iterable[str],
         only: frozenset[str] | None,
+        holds: Callable[[QueuedJob], bool],
         settled: Callable[[Settlement], None],
         wake: Callable[[], None],
         events: Events,
@@ -47,6 +49,7 @@ class Lanes:
         self._store = store
         self._tags = frozenset(tags)
         self._only = only
+        self._holds = holds
         self._settled = settled
         self._wake = wake
         self._events = events
@@ -149,6 +152,7 @@ class Lanes:
         lane = Lane(
             queue,
             executor,
+            holds=self._holds,
             settled=self._settled,
             wake=self._wake,
             events=self._events,

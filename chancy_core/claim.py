@@ -57,6 +57,7 @@ class Claimer:
             store,
             tags=tags,
             only=only,
+            holds=heartbeat.holds,
             settled=settler.put,
             wake=self.wake,
             events=events,
@@ -110,8 +111,9 @@ class Claimer:
         while not stopping.is_set():
             wait = self.lanes.poll()
             hungry = self.lanes.hungry()
-            if not hungry or self._settler.full:
-                with anyio.move_on_after(0.05 if self._settler.full else wait):
+            held_up = self._settler.full or not self._heartbeat.sure
+            if not hungry or held_up:
+                with anyio.move_on_after(0.05 if held_up else wait):
                     await self._work.wait()
                 self._work = anyio.Event()
                 continue

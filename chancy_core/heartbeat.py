@@ -22,7 +22,7 @@ from psycopg.conninfo import make_conninfo
 from chancy_core import hint
 from chancy_core.errors import ChancyError
 from chancy_core.hint import Hint
-from chancy_core.job import State
+from chancy_core.job import QueuedJob, State
 from chancy_core.outcome import Rescued
 from chancy_core.postgres.threaded import Conn
 from chancy_core.statement import Names, Statement
@@ -87,6 +87,15 @@ class Heartbeat:
         return self._last + LEASE
 
     @property
+    def sure(self) -> bool:
+        """Whether nobody may declare this worker dead yet."""
+        return time.monotonic() < self.sure_until
+
+    def holds(self, job: QueuedJob) -> bool:
+        """Whether *job* is surely still ours: who was frozen for a while may have lost it."""
+        return self.sure and job.worker == self.incarnation
+
+    @property
     def renewed_at(self) -> float:
         """When, by the monotonic clock, the last renewal that was confirmed had been sent."""
         return self._last
@@ -145,6 +154,7 @@ class Heartbeat:
                 **self._facts,
             )
         )
+        self.incarnation = incarnation  # before it is marked as sure
         self._mark(began)
 
     def _beat(self) -> None:
@@ -171,9 +181,8 @@ class Heartbeat:
         self._connect()  # first: the time it takes is no fault of our clock
         if not self._run(statements.renew(self._names, self.incarnation, LEASE, time.time())):
             log.error("worker %s was declared dead: what it holds is lost to it", self.name)
-            reborn = uuid4()
-            self._announce(reborn)
-            self.incarnation = reborn
+            self._last = 0.0
+            self._announce(uuid4())
             return
         self._mark(began)
         if self._gapless_since is not None and began - self._gapless_since >= LEASE:

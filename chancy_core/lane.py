@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 
 from chancy_core.events import Events
 from chancy_core.executor import Executor
-from chancy_core.job import State
+from chancy_core.job import QueuedJob, State
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.plugins import WorkerPlugins
 from chancy_core.queue import Queue
@@ -36,6 +36,7 @@ class Lane:
         queue: Queue,
         executor: Executor,
         *,
+        holds: Callable[[QueuedJob], bool],
         settled: Callable[[Settlement], None],
         wake: Callable[[], None],
         events: Events,
@@ -48,6 +49,7 @@ class Lane:
         self.next_poll = 0.0
         self.running: set[Attempt] = set()
         self._executor = executor
+        self._holds = holds
         self._settled = settled
         self._wake = wake
         self._events = events
@@ -148,7 +150,11 @@ class Lane:
                 turn = anyio.Event()
                 self._idle.append(turn)
                 await turn.wait()
-            attempt = Attempt(self._waiting.popleft(), task)
+            claimed = self._waiting.popleft()
+            if not self._holds(claimed.job):  # we were frozen meanwhile, and it may be another's
+                self._hand_back(claimed)
+                continue
+            attempt = Attempt(claimed, task)
             self.running.add(attempt)
             if self._events:
                 self._events.emit("job.started", str(attempt.job.id), attempt.job)
@@ -179,10 +185,12 @@ class Lane:
     def hand_back(self) -> None:
         """Settle what has not begun: it goes back into the queue, uncounted."""
         while self._waiting:
-            job = self._waiting.popleft().job
-            back = Verdict(State.PENDING, counted=False)
-            self._settled(Settlement(job, Outcome(Kind.SHUTDOWN), back))
+            self._hand_back(self._waiting.popleft())
         self._quiet.set()
+
+    def _hand_back(self, claimed: Claimed) -> None:
+        back = Verdict(State.PENDING, counted=False)
+        self._settled(Settlement(claimed.job, Outcome(Kind.SHUTDOWN), back))
 
     def cancel(self) -> None:
         """End all attempts; what they did not finish goes back into the queue, uncounted."""

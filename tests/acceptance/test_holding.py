@@ -154,6 +154,37 @@ async def test_an_exclusive_job_ends_before_its_lease_does(chancy, dsn, stage, m
     assert len(await chancy.get_jobs(both)) == 2
 
 
+async def test_what_may_be_anothers_by_now_is_not_begun(chancy, dsn, stage, monkeypatch):
+    """A process that was frozen between its claim and the job's first line, for a whole lease."""
+    asked = []
+
+    def holds(_, job):
+        asked.append(job.id)
+        return len(asked) > 1
+
+    monkeypatch.setattr(heartbeat.Heartbeat, "holds", holds)
+    (reference,) = await push(chancy, dsn, 1)
+    stage.go.set()
+    async with Worker(chancy):
+        job = await chancy.wait_for_job(reference, timeout=10)
+    assert (job.state, job.claims, job.attempts) == (State.SUCCEEDED, 2, 1)
+    assert stage.ended == [0]
+
+
+async def test_nothing_is_claimed_under_a_lease_that_may_have_run_out(
+    chancy, dsn, stage, monkeypatch
+):
+    stage.go.set()
+    async with Worker(chancy):
+        with monkeypatch.context() as patch:
+            patch.setattr(heartbeat.Heartbeat, "sure_until", 0.0)
+            (reference,) = await push(chancy, dsn, 1)
+            with anyio.move_on_after(0.3):  # meanwhile it has heard of the job
+                await stage.until_begun(1)
+        job = await chancy.wait_for_job(reference, timeout=10)
+    assert (job.state, job.claims) == (State.SUCCEEDED, 1)
+
+
 async def test_a_rate_limit_holds_over_all_workers(chancy, dsn, stage):
     stage.go.set()
     queue = Queue("q", executor="async", concurrency=50, rate_limit=20, rate_limit_window=0.5)

@@ -69,9 +69,11 @@ def nothing_unpushed_runs(history: History) -> Iterator[Violation]:
 def one_live_holder(history: History) -> Iterator[Violation]:
     """I3: while a job runs it begins nowhere else, unless its first holder came to harm.
 
-    A function that blocks is deaf: it is left behind when its worker is told to stop.
+    A function that blocks is deaf: it is left behind when its worker is told to stop. Who is frozen
+    between the last look at a lease and the first line of a job begins it as it wakes.
     """
     harm = history.of_kind(*HARM, "terminated")
+    thawed = history.of_kind("thawed")
     back = {move.old_lease: move for move in history.moved if move.old_lease is not None}
     for events in history.said_by_job().values():
         running: dict[object, Said] = {}
@@ -80,24 +82,35 @@ def one_live_holder(history: History) -> Iterator[Violation]:
                 running.pop(event.lease, None)
             elif event.kind == "begin":
                 for first in running.values():
-                    harmed = [
-                        h
-                        for h in harm
-                        if h.what["target"] == first.what.get("holder", first.pid)
-                        and h.at <= event.at
-                        and (h.kind in HARM or first.what.get("deaf"))
-                    ]
-                    taken = back.get(first.lease)
-                    if not harmed or taken is None or taken.at > event.at:
-                        why = (
-                            "its holder came to no harm" if not harmed else "it was not taken back"
-                        )
-                        yield Violation(
-                            "I3",
-                            f"job {event.job} began twice at once: {why}",
-                            (first, *harmed[:1], *((taken,) if taken else ()), event),
-                        )
+                    if not _as_it_woke(event, thawed, back.get(event.lease)):
+                        yield from _twice(first, harm, back.get(first.lease), event)
                 running[event.lease] = event
+
+
+def _as_it_woke(begun: Said, thawed: Sequence[Said], taken: Moved | None) -> bool:
+    """Whether a job is begun by a holder who was frozen while it was taken back, as it wakes."""
+    return (taken is not None and taken.at <= begun.at) and any(
+        thaw.what["target"] == begun.what.get("holder", begun.pid)
+        and abs(begun.at - thaw.at) <= CLOCKS
+        for thaw in thawed
+    )
+
+
+def _twice(
+    first: Said, harm: Sequence[Said], taken: Moved | None, event: Said
+) -> Iterator[Violation]:
+    """Find fault with a beginning while *first* runs, unless its holder's harm explains it."""
+    harmed = [
+        h
+        for h in harm
+        if h.what["target"] == first.what.get("holder", first.pid)
+        and h.at <= event.at
+        and (h.kind in HARM or first.what.get("deaf"))
+    ]
+    if not harmed or taken is None or taken.at > event.at:
+        why = "its holder came to no harm" if not harmed else "it was not taken back"
+        shown = (first, *harmed[:1], *((taken,) if taken else ()), event)
+        yield Violation("I3", f"job {event.job} began twice at once: {why}", shown)
 
 
 def one_outcome(history: History) -> Iterator[Violation]:

@@ -50,9 +50,19 @@ TERMINATED = evolve(KILLED, kind="terminated")
 DEAF = evolve(BEGUN, what={"deaf": True})
 LEFT_BEHIND = evolve(RESCUED, said=(PUSHING, ACKED, DEAF, TERMINATED, BEGUN_AGAIN, DONE_AGAIN))
 
+FROZEN, THAWED = evolve(KILLED, at=0.35, kind="frozen"), evolve(KILLED, at=0.85, kind="thawed")
+#: The first holder is frozen with the job in its hands, and begins it when it wakes, or later.
+AWAKE = evolve(
+    RESCUED,
+    said=(PUSHING, ACKED, FROZEN, BEGUN_AGAIN, THAWED, evolve(BEGUN, at=0.86), DONE_AGAIN),
+)
+LATE = evolve(BEGUN, at=1.2)
+
 
 @pytest.mark.parametrize(
-    "history", [GOOD, RESCUED, LEFT_BEHIND], ids=["plain", "rescued", "left behind"]
+    "history",
+    [GOOD, RESCUED, LEFT_BEHIND, AWAKE],
+    ids=["plain", "rescued", "left behind", "as it woke"],
 )
 def test_what_keeps_the_laws_is_found_good(history):
     assert judge(history) == []
@@ -68,6 +78,11 @@ BROKEN = {
         evolve(LEFT_BEHIND, said=(PUSHING, ACKED, BEGUN, TERMINATED, BEGUN_AGAIN, DONE_AGAIN)),
         "I3",
         (BEGUN, BACK, BEGUN_AGAIN),
+    ),
+    "I3 long awake": (
+        evolve(AWAKE, said=(PUSHING, ACKED, FROZEN, BEGUN_AGAIN, THAWED, LATE)),
+        "I3",
+        (BEGUN_AGAIN, LEFT_AGAIN, LATE),
     ),
     "I4 given to two": (without(RESCUED, BACK), "I4", (TAKEN, AGAIN)),
     "I4 ended by a zombie": (

@@ -32,6 +32,7 @@ async def test_what_has_not_begun_is_handed_back_uncounted():
     lane = Lane(
         Queue("q"),
         executor,
+        holds=lambda _: True,
         settled=settled.append,
         wake=opened.set,
         events=Events(),
@@ -72,6 +73,7 @@ async def test_a_retired_lane_is_drained_for_all_who_wait():
     lane = Lane(
         Queue("q"),
         executor,
+        holds=lambda _: True,
         settled=lambda _: None,
         wake=opened.set,
         events=Events(),

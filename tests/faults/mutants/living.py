@@ -54,6 +54,18 @@ LIVING = (
         ("tests/postgres/test_faults.py::test_a_black_hole_ends_the_call_of_a_thread",),
     ),
     Mutant(
+        "a job is begun whosever it is by now",
+        "anothers",
+        (Python("chancy_core/lane.py", "Lane._slot", "self._holds(claimed.job)", "True"),),
+        (f"{HOLDING}::test_what_may_be_anothers_by_now_is_not_begun",),
+    ),
+    Mutant(
+        "a rescue signs with the lease of the dead",
+        "in_doubt",
+        (Sql(f"{SQL}/rescue.sql", "worker, NULL, created_at", "worker, lease_id, created_at"),),
+        (f"{SETTLING}::test_an_outcome_in_doubt_is_not_taken_for_what_others_wrote",),
+    ),
+    Mutant(
         "the dead are buried after any renewal",
         "gap",
         (
