@@ -119,6 +119,7 @@ NEEDS_OWNER = {
         "test_a_job_that_completes_itself_happens_once",
         "test_a_missing_partition_is_made_and_a_poison_does_not_hinder_it",
         "test_a_poison_alone_on_a_day_without_a_partition",
+        "test_cancelling_where_no_worker_has_run_for_long",
         "test_plans",
         "test_diagnosis",
     ),

@@ -11,6 +11,7 @@ from attrs import frozen
 from chancy import Chancy, Queue, State, Worker, job
 from chancy_core import heartbeat
 from chancy_core.diagnosis import diagnose
+from tests.pooled import past
 from tests.roles import Granted, granted
 
 DROP_PARTITIONS = """
@@ -55,7 +56,7 @@ class People:
 
 @pytest.fixture
 def made(dsn: str) -> Iterator[Granted]:
-    with granted(dsn) as made:
+    with granted(past(dsn)) as made:  # a pooler connects as one user alone
         yield made
 
 
