@@ -196,5 +196,5 @@ async def test_a_rate_limit_holds_over_all_workers(chancy, dsn, stage):
     for n, first in enumerate(begun):
         within = sum(1 for other in begun[n:] if other < first + 0.5)
         assert within <= 20 + queue.rate_limit_burst
-    # 58 jobs after the burst of two, at 40 a second.
-    assert 58 / 40 - 0.1 <= begun[-1] - begun[0] <= 58 / 40 / 0.9
+    # 58 jobs after the burst of two, at 40 a second; that it is used, too, `test_rate` measures.
+    assert begun[-1] - begun[0] >= 58 / 40 - 0.1

@@ -97,7 +97,7 @@ async def test_a_hint_of_ones_own(chancy: Chancy, dsn: str):
     async with listening(dsn) as told:
         await chancy.notify("acme.refresh", "x" * 7000)
         heard: list[Any] = []
-        while not heard:
+        while not heard or heard == [("", "queue.declared:q")]:  # of the fixture, if it comes late
             heard = await told()
         assert heard == [("", "acme.refresh:" + "x" * 7000)]
     for name, subject in (
