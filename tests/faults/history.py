@@ -33,7 +33,10 @@ class Said:
 
 @frozen
 class Moved:
-    """One row of a job came, changed or went: its place *n*, and from what state to what."""
+    """One row of a job came, changed or went: its place *n*, and from what state to what.
+
+    *at* is when that was written, *started_at* what the row says of it, if anything.
+    """
 
     n: int
     at: float
@@ -53,6 +56,7 @@ class Moved:
     crashes: int = 0
     max_attempts: int = 1
     at_most_once: bool = False
+    started_at: float | None = None
 
     def __str__(self) -> str:
         leases = f"lease {self.old_lease or '-'} -> {self.new_lease or '-'}"
@@ -131,5 +135,9 @@ def read(record: Record, dsn: str, **known: Any) -> History:
     ahead = time.time() - time.monotonic()
     with psycopg.connect(dsn, row_factory=dict_row) as conn:
         rows = conn.execute("SELECT * FROM faults_transitions ORDER BY n").fetchall()
-    moved = (Moved(**row | {"at": row["at"].timestamp() - ahead}) for row in rows)
-    return History(told(record.read()), tuple(moved), **known)
+
+    def moved(row: dict[str, Any]) -> Moved:
+        times = {k: row[k] and row[k].timestamp() - ahead for k in ("at", "started_at")}
+        return Moved(**row | times)
+
+    return History(told(record.read()), tuple(map(moved, rows)), **known)

@@ -222,13 +222,20 @@ def unique(history: History) -> Iterator[Violation]:
 
 
 def rate_kept(history: History) -> Iterator[Violation]:
-    """I11: in any window a queue begins as many jobs as its limit and its burst allow."""
+    """I11: in any window a queue begins as many jobs as its limit and its burst allow.
+
+    By the times that stand in their rows: a claim may be long under way after it has its own.
+    """
+
+    def began(move: Moved) -> float:
+        return move.at if move.started_at is None else move.started_at
+
     for limit in history.limits:
         grants = [m for m in history.moved if m.queue == limit.queue and m.new == "running"]
-        grants.sort(key=lambda move: move.at)
+        grants.sort(key=began)
         most = limit.jobs + limit.burst
         for first, last in zip(grants, grants[most:], strict=False):
-            if last.at - first.at < limit.window:
+            if began(last) - began(first) < limit.window:
                 says = f"queue {limit.queue} began {most + 1} jobs within {limit.window} s"
                 yield Violation("I11", says, (first, last))
 

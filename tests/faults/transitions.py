@@ -8,7 +8,7 @@ CREATE TABLE IF NOT EXISTS faults_transitions (
     n bigserial PRIMARY KEY, at timestamptz NOT NULL DEFAULT clock_timestamp(),
     job uuid NOT NULL, op text NOT NULL, old text, new text, old_lease uuid, new_lease uuid,
     worker uuid, queue text, unique_key text, label text, priority int, attempts int, claims int,
-    crashes int, max_attempts int, at_most_once boolean
+    crashes int, max_attempts int, at_most_once boolean, started_at timestamptz
 );
 CREATE OR REPLACE FUNCTION faults_live() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE r record;
@@ -17,14 +17,15 @@ BEGIN
     IF TG_OP = 'UPDATE' AND OLD.state = NEW.state
        AND OLD.lease_id IS NOT DISTINCT FROM NEW.lease_id THEN RETURN NULL; END IF;
     INSERT INTO faults_transitions (job, op, old, new, old_lease, new_lease, worker, queue,
-        unique_key, label, priority, attempts, claims, crashes, max_attempts, at_most_once)
+        unique_key, label, priority, attempts, claims, crashes, max_attempts, at_most_once,
+        started_at)
     VALUES (r.id, CASE TG_OP WHEN 'INSERT' THEN 'came' WHEN 'UPDATE' THEN 'changed' ELSE 'left' END,
         CASE WHEN TG_OP <> 'INSERT' THEN OLD.state END,
         CASE WHEN TG_OP <> 'DELETE' THEN NEW.state END,
         CASE WHEN TG_OP <> 'INSERT' THEN OLD.lease_id END,
         CASE WHEN TG_OP <> 'DELETE' THEN NEW.lease_id END,
         r.worker, r.queue, r.unique_key, r.args ->> 'label', r.priority, r.attempts, r.claims,
-        r.crashes, r.max_attempts, r.at_most_once);
+        r.crashes, r.max_attempts, r.at_most_once, r.started_at);
     RETURN NULL;
 END $$;
 CREATE OR REPLACE FUNCTION faults_done() RETURNS trigger LANGUAGE plpgsql AS $$
