@@ -7,35 +7,21 @@ unless CHANCY_DSN names another; the ratio of each pair is what matters, since m
 """
 
 import argparse
-import os
 import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import anyio
 import psycopg
 
 from chancy import Chancy, Job, Queue, Worker, job
-from chancy_core import embedded
 from chancy_core.testing import database
 from tests.benchmarks import bare
+from tests.benchmarks.server import durable_server
 
 
 @job(name="drain.nothing", queue="drain")
 async def nothing(number: int) -> None:
     """Do nothing: what is measured is everything around it."""
-
-
-@contextmanager
-def durable_server() -> Iterator[str]:
-    """The DSN of CHANCY_DSN's server, or of a throw-away one that does wait for its disk."""
-    if told := os.environ.get("CHANCY_DSN"):
-        yield told
-        return
-    safe = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
-    with embedded.throwaway(settings=safe | {"autovacuum": "on"}) as lease:
-        yield lease.dsn
 
 
 async def drain(dsn: str, jobs: int, concurrency: int) -> float:

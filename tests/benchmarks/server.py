@@ -1,0 +1,18 @@
+"""The server of a benchmark: one that waits for its disk, as those do that people trust."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from chancy_core import embedded
+
+
+@contextmanager
+def durable_server() -> Iterator[str]:
+    """The DSN of CHANCY_DSN's server, or of a throw-away one that does wait for its disk."""
+    if told := os.environ.get("CHANCY_DSN"):
+        yield told
+        return
+    safe = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+    with embedded.throwaway(settings=safe | {"autovacuum": "on"}) as lease:
+        yield lease.dsn
