@@ -6,7 +6,6 @@ python -m tests.benchmarks.ours CELL JOBS     on the loop that CHANCY_BENCHMARK_
 import os
 import time
 from collections.abc import Awaitable
-from functools import partial
 
 import anyio
 from anyio import to_thread
@@ -52,7 +51,7 @@ def run(cell: Awaitable[float]) -> float:
         return await cell
 
     backend = os.environ.get("CHANCY_BENCHMARK_BACKEND", "asyncio")
-    return anyio.run(partial(main), backend=backend)
+    return anyio.run(main, backend=backend)
 
 
 if __name__ == "__main__":
