@@ -3,12 +3,14 @@
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import anyio
 import pytest
 
 from chancy import Limit, State, Worker, job
 from chancy_core.errors import ChancyError, InvalidValue
+from chancy_core.signals import _received
 from tests.stage import connect, push, stages
 
 pytestmark = pytest.mark.anyio
@@ -152,18 +154,40 @@ async def test_behind_a_block_a_signal_stops_it_while_its_end_is_waited_for(chan
     assert terminated == []
 
 
-async def test_signals_are_theirs_again_who_had_them_before(chancy):
+@pytest.fixture
+def interrupted() -> Iterator[list[int]]:
+    """A program with a handler of its own for SIGINT; answers what reached it."""
+    received: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: received.append(number))
+    yield received
+    signal.signal(signal.SIGINT, before)
+
+
+async def test_signals_are_theirs_again_who_had_them_before(chancy, interrupted):
     """Of SIGINT that is asyncio's Runner; Python's own raises at any line, and leaving may hang."""
-    before = signal.signal(signal.SIGINT, own := lambda *_: None)
-    try:
+    own = signal.getsignal(signal.SIGINT)
+    with anyio.fail_after(10):
         async with Worker(chancy) as worker, anyio.create_task_group() as tasks:
             tasks.start_soon(worker.wait_for_shutdown)
             while signal.getsignal(signal.SIGINT) is own:
                 await anyio.sleep(0.01)
             worker.stop()
-        assert signal.getsignal(signal.SIGINT) is own
-    finally:
-        signal.signal(signal.SIGINT, before)
+    assert signal.getsignal(signal.SIGINT) is own
+    assert interrupted == []
+
+
+async def test_an_interruption_between_two_handlers_reaches_the_program(interrupted, monkeypatch):
+    """asyncio gives SIGINT to Python's own handler for a moment, which raises right there."""
+
+    @contextmanager
+    def receiver(*_):
+        yield
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(anyio, "open_signal_receiver", receiver)
+    with _received():
+        pass
+    assert interrupted == [signal.SIGINT]
 
 
 async def test_a_signal_stops_all_workers_of_a_process(chancy, dsn, stage, terminated):

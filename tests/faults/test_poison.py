@@ -147,7 +147,7 @@ def test_a_blocked_event_loop(dsn, tmp_path):
     times, lease = size(2, 20), 1.2
     with scenario("blocked loop", dsn, tmp_path, lease=lease) as run:
         members = run.man(2)
-        for n in range(times):
+        for _ in range(times):
             (first,) = run.push(run.jobs("block", 1, seconds=5 * lease))
             until(lambda: run.left() == 1, 5, "it is there")
             until(lambda: not run.left(), 30, "it ends")
@@ -163,7 +163,7 @@ def test_a_blocked_event_loop(dsn, tmp_path):
             (job,) = run.chancy.sync_get_jobs([second])
             assert (job.claims, job.crashes, job.state.value) == (2, 1, "succeeded")
             until(lambda: len(run.workers()) == len(members), 20, "it is back")
-            figure("blocked loop: rounds", n + 1)
+        figure("blocked loop: rounds", times)
         assert run.armada.logged("its event loop has been blocked") >= times
         run.judged()
 
