@@ -62,8 +62,8 @@ class Lanes:
         yield from (*self.current.values(), *self._leaving)
 
     def hungry(self) -> list[Lane]:
-        """Return the lanes that have free slots, and may have work."""
-        return [lane for lane in tuple(self.current.values()) if lane.hungry and lane.free > 0]
+        """Return the lanes that have room for more jobs, and may have work."""
+        return [lane for lane in tuple(self.current.values()) if lane.hungry and lane.room]
 
     def poll(self) -> float:
         """Make lanes hungry whose polling interval is over; return the seconds until the next."""

@@ -131,13 +131,13 @@ class Claimer:
     async def _claim_for(self, hungry: Sequence[Lane]) -> None:
         self._check_lease()
         open_ = [lane for lane in hungry if lane.queue.rate_limit is None]
-        free = {lane.queue.name: most for lane in open_ if (most := await lane.allowed())}
-        if free:
-            open_ = [lane for lane in open_ if lane.queue.name in free]
-            claims = await self._take(open_, partial(self._claim, free))
-            for lane in open_:
-                mine = [claimed for claimed in claims if claimed.job.queue == lane.queue.name]
-                lane.hungry = len(mine) >= free[lane.queue.name] or lane.hungry
+        asked = {lane: most for lane in open_ if (most := await lane.allowed())}
+        if asked:
+            free = {lane: min(most, max(0, lane.free)) for lane, most in asked.items()}
+            claims = await self._take(list(asked), partial(self._claim, asked, free))
+            for lane, mine in _sorted_out(asked, claims):
+                more = lane.ahead.answered(free[lane], asked[lane], len(mine))
+                lane.hungry = more or lane.hungry
                 self._hand_over(lane, mine)
         for lane in hungry:
             if lane.queue.rate_limit is not None and lane.free > 0:
@@ -172,10 +172,14 @@ class Claimer:
             raise
         return claims
 
-    async def _claim(self, free: dict[str, int]) -> list[Claimed]:
+    async def _claim(self, asked: dict[Lane, int], free: dict[Lane, int]) -> list[Claimed]:
         return await self._store.run(
             statements.claim(
-                self._store.names, self._known_as, free, suspect=not self._has_suspect()
+                self._store.names,
+                self._known_as,
+                {lane.queue.name: number for lane, number in free.items()},
+                ahead={lane.queue.name: asked[lane] - free[lane] for lane in asked},
+                suspect=not self._has_suspect(),
             )
         )
 
@@ -237,6 +241,8 @@ class Claimer:
             if time.monotonic() > self._heartbeat.sure_until - MARGIN:
                 for lane in self.lanes:
                     lane.cancel_exclusive()
+            for lane in self.lanes:
+                lane.hand_back_late()
             self.hear_of_the_rescued()
 
     def hear_of_the_rescued(self) -> None:
@@ -292,3 +298,13 @@ class Claimer:
             back = await self._store.run(statements.give_back(names, self._known_as, unknown))
             log.warning("gave back %d jobs whose claim's answer was lost", len(back))
             self.feed({queue for queue, _ in back.values()})
+
+
+def _sorted_out(
+    lanes: Iterable[Lane], claims: list[Claimed]
+) -> Iterator[tuple[Lane, list[Claimed]]]:
+    """Yield for each lane what was claimed of its queue, in this order."""
+    found: dict[str, list[Claimed]] = {lane.queue.name: [] for lane in lanes}
+    for claimed in claims:
+        found[claimed.job.queue].append(claimed)
+    yield from ((lane, found[lane.queue.name]) for lane in lanes)

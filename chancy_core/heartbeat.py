@@ -93,7 +93,8 @@ class Heartbeat:
 
     def holds(self, job: QueuedJob) -> bool:
         """Whether *job* is surely still ours: who was frozen for a while may have lost it."""
-        return self.sure and job.worker == self.incarnation
+        mine = job.worker is self.incarnation or job.worker == self.incarnation
+        return mine and time.monotonic() < self._last + LEASE
 
     @property
     def renewed_at(self) -> float:

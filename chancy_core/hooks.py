@@ -148,9 +148,11 @@ class Hooks:
     def each(self, hook: str, **given: Any) -> Iterator[tuple[Plugin, Any]]:
         """Call a plain hook of each plugin; yields the answers of those that have one."""
         for one in self._implementations.get(hook, ()):
-            answer = None
-            with one.plugin.blamed(hook):
+            try:
                 answer = one.call(given)
+            except FAULTS as exc:
+                one.plugin.blame(hook, exc)
+                continue
             if answer is not None:
                 yield one.plugin, answer
 

@@ -59,6 +59,8 @@ def _check_due(job: "Job", due: datetime) -> None:
 
 
 def _tuple(limits: Iterable[Limit]) -> tuple[Limit, ...]:
+    if type(limits) is tuple:
+        return limits
     try:
         return tuple(limits)
     except TypeError as exc:
@@ -216,6 +218,8 @@ class Job:
 
     def limit(self, kind: LimitKind) -> float | None:
         """Return the first limit of this kind, or None."""
+        if not self.limits:  # as of nearly all
+            return None
         return next((limit.value for limit in self.limits if limit.kind is kind), None)
 
 

@@ -2,13 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from time import monotonic
 from uuid import UUID
 
 import anyio
 from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint
 
+from chancy_core.ahead import Ahead
 from chancy_core.events import Events
 from chancy_core.executor import Executor
 from chancy_core.job import QueuedJob, State
@@ -16,19 +16,23 @@ from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.plugins import WorkerPlugins
 from chancy_core.queue import Queue
 from chancy_core.run import Attempt
+from chancy_core.slot import Slot
 from chancy_core.store.rows import Claimed
 
 #: Seconds after which plugins that let a lane take nothing are asked again.
 AGAIN = 0.25
+#: Seconds after which what was claimed and has not begun goes back.
+LATE = 1.0
+#: How many slots are roused at once for jobs that wait: each rouses others when it takes one.
+ROUSED = 8
 
 
 class Lane:
     """One queue on one worker: its executor, its slots, and what they run.
 
-    A slot is a task that lives as long as the lane; a new task for each job costs three times
-    as much. Slots are started when they are first needed, and those that are too many leave when
-    they have nothing to do. A lane whose queue had another one before (its executor changed) uses
-    those slots that the other does not use any more: *leaving* says how many it uses still.
+    Slots are started when they are first needed, and those that are too many leave when they have
+    nothing to do. A lane whose queue had another one before (its executor changed) uses those slots
+    that the other does not use any more: *leaving* says how many it uses still.
     """
 
     def __init__(
@@ -44,20 +48,24 @@ class Lane:
         leaving: Callable[[], int] = lambda: 0,
     ) -> None:
         self.queue = queue
+        self.executor = executor
+        self.plugins = plugins
         #: Whether the queue may hold more than was claimed: nobody asks a queue that ran dry.
         self.hungry = True
         self.next_poll = 0.0
         self.running: set[Attempt] = set()
-        self._executor = executor
+        #: What may be claimed before there is a slot for it.
+        self.ahead = Ahead()
         self._holds = holds
         self._settled = settled
         self._wake = wake
         self._events = events
-        self._plugins = plugins
         self._leaving = leaving
-        self._waiting: deque[Claimed] = deque()
+        #: What was claimed and has not begun, and since when, by the monotonic clock.
+        self._waiting: deque[tuple[Claimed, float]] = deque()
         self._idle: list[anyio.Event] = []
         self._slots = 0
+        self._roused = 0
         self._tasks: TaskGroup | None = None
         self._quiet = anyio.Event()
         self._retired = anyio.Event()
@@ -74,14 +82,31 @@ class Lane:
 
     @property
     def free(self) -> int:
-        """How many more jobs this lane can take."""
-        if self._tasks is None or self._retired.is_set():
+        """How many more jobs this lane has slots for: below 0, if some were claimed ahead."""
+        if self._tasks is None or self.paused or self._retired.is_set():
             return 0
-        return 0 if self.paused else self._executor.concurrency - self.busy - self._leaving()
+        return self.executor.concurrency - self.busy - self._leaving()
+
+    @property
+    def room(self) -> int:
+        """How many jobs are worth a claim now: for free slots at once, ahead of them in bulk."""
+        free = self.free
+        if self.gated or not self.opened or self.paused or self._retired.is_set():
+            return max(0, free)
+        ahead = self.ahead.most(self.executor.concurrency)
+        room = free + ahead
+        return max(0, room) if free > 0 or 2 * room >= ahead else 0
+
+    @property
+    def gated(self) -> bool:
+        """Whether somebody counts how many jobs of the queue begin, so that none is held back."""
+        return self.queue.rate_limit is not None or self.plugins.budgets
 
     async def allowed(self) -> int:
         """Return how many jobs plugins let this lane take; if none, they are asked again soon."""
-        free = await self._plugins.budget(self.queue, self.free)
+        if not self.plugins.budgets:
+            return self.room
+        free = await self.plugins.budget(self.queue, self.free)
         if not free:
             self.hungry = False
             self.next_poll = min(self.next_poll, anyio.current_time() + AGAIN)
@@ -96,16 +121,18 @@ class Lane:
     def held(self) -> Iterator[Claimed]:
         """What was claimed for this lane and has no outcome yet."""
         yield from (attempt.claimed for attempt in self.running)
-        yield from self._waiting
+        yield from (claimed for claimed, _ in self._waiting)
 
     def change(self, queue: Queue) -> None:
         """Follow new settings of the same executor; what runs is not touched."""
         self.queue = queue
-        self._executor.resize(queue.concurrency or type(self._executor).default_concurrency)
+        self.executor.resize(queue.concurrency or type(self.executor).default_concurrency)
         self.hungry = True
         self.next_poll = 0.0
+        if self.paused or self.gated:
+            self.hand_back()
         while self._idle:  # those that are too many by now leave
-            self._idle.pop().set()
+            self._rouse_one()
         self._wake()
 
     def retire(self) -> None:
@@ -114,78 +141,123 @@ class Lane:
         self.hand_back()
 
     def give(self, claims: Iterable[Claimed]) -> None:
-        """Hand jobs to the slots; no more than are free."""
+        """Hand jobs to the slots, in this order."""
         assert self._tasks is not None, "a lane takes jobs only while it runs"
-        if self._retired.is_set():  # claimed at the moment when the queue went
-            self._waiting.extend(claims)
+        now = monotonic()
+        self._waiting.extend((claimed, now) for claimed in claims)
+        if self._retired.is_set() or self.paused:  # claimed at the moment when that came
             self.hand_back()
             return
-        for claimed in claims:
-            self._waiting.append(claimed)
-            if self._idle:
-                self._idle.pop().set()
-            elif self._slots < self._executor.concurrency:
-                self._slots += 1
-                self._tasks.start_soon(self._slot)
+        self._rouse()
         if self._events and self.free <= 0:
             self._events.emit("worker.queue.full", self.queue.name, self.queue)
 
     async def run(self) -> None:
         """Serve the queue until it retires. An executor that cannot be opened is an error here."""
-        async with self._executor, anyio.create_task_group() as self._tasks:
+        async with self.executor, anyio.create_task_group() as self._tasks:
             self._events.emit("worker.queue.started", self.queue.name, self.queue)
             self._wake()
             await self._retired.wait()
             await self.drained()
             self._tasks.cancel_scope.cancel()
 
-    async def _slot(self) -> None:
-        task = anyio.get_current_task()
+    # -- for the slots -----------------------------------------------------------------------------
+
+    def take(self) -> Claimed | None:
+        """Return the next job that is surely still ours; None if a slot has nothing to do."""
+        if self._slots > self.executor.concurrency:
+            return None
+        while self._waiting:
+            claimed, _ = self._waiting.popleft()
+            if self._holds(claimed.job):
+                if self._waiting:
+                    self._rouse()
+                return claimed
+            self._hand_back(claimed)  # we were frozen meanwhile, and it may be another's
+        return None
+
+    async def turn(self) -> Claimed | None:
+        """Wait for a job; None says that there is a slot too many, which leaves."""
         while True:
-            while not self._waiting:
-                if self._slots > self._executor.concurrency:
-                    self._slots -= 1
-                    return
-                self._quiet.set()
-                turn = anyio.Event()
-                self._idle.append(turn)
-                await turn.wait()
-            claimed = self._waiting.popleft()
-            if not self._holds(claimed.job):  # we were frozen meanwhile, and it may be another's
-                self._hand_back(claimed)
-                continue
-            attempt = Attempt(claimed, task)
-            self.running.add(attempt)
-            if self._events:
-                self._events.emit("job.started", str(attempt.job.id), attempt.job)
+            if self._slots > self.executor.concurrency:
+                self._slots -= 1
+                return None
+            self._quiet.set()
+            turn = anyio.Event()
+            self._idle.append(turn)
             try:
-                outcome = await attempt.run(self._executor, self._plugins)
-                verdict = self._plugins.verdict(attempt.job, outcome)
-                self._settled(Settlement(attempt.job, outcome, verdict))
+                await turn.wait()
             finally:
-                self.running.remove(attempt)
-                self._quiet.set()
-            if self.queue.eager_polling:
-                self.hungry = True
-            if self.hungry or self._retired.is_set():
-                self._wake()
-            if task.has_pending_cancellation() and await self._replaced():
+                if turn.is_set():
+                    self._roused -= 1
+                else:
+                    self._idle.remove(turn)
+            claimed = self.take()
+            if claimed is not None:
+                return claimed
+
+    def begin(self, attempt: Attempt) -> None:
+        """Note that an attempt begins."""
+        self.running.add(attempt)
+        if self._events:
+            self._events.emit("job.started", str(attempt.job.id), attempt.job)
+
+    def end(self, attempt: Attempt, outcome: Outcome) -> None:
+        """Decide what becomes of a job whose attempt has ended, and have it written."""
+        try:
+            verdict = self.plugins.verdict(attempt.job, outcome)
+            self._settled(Settlement(attempt.job, outcome, verdict))
+        finally:
+            self.leave(attempt)
+        if self.queue.eager_polling:
+            self.hungry = True
+        if self.hungry or self._retired.is_set():
+            self._wake()
+
+    def leave(self, attempt: Attempt) -> None:
+        """Note that an attempt is over, whether it has an outcome or not."""
+        self.running.discard(attempt)
+        self._quiet.set()
+
+    def start(self) -> None:
+        """Start a slot: one more, or in place of one whose task a job has cancelled."""
+        assert self._tasks is not None
+        self._roused += 1
+        self._tasks.start_soon(Slot(self).run)
+
+    def started(self) -> None:
+        """Note that a slot has started."""
+        self._roused -= 1
+
+    def _rouse(self) -> None:
+        """Have slots take what waits: some, since one may do where jobs wait for nothing."""
+        while self._roused < min(ROUSED, len(self._waiting)):
+            if self._idle:
+                self._rouse_one()
+            elif self._slots < self.executor.concurrency:
+                self._slots += 1
+                self.start()
+            else:
                 return
 
-    async def _replaced(self) -> bool:
-        """Whether a job has cancelled the very task that ran it: the next job gets a fresh one."""
-        if anyio.current_effective_deadline() == float("-inf"):
-            return False  # it is we who have cancelled it
-        with suppress(anyio.get_cancelled_exc_class()):
-            await checkpoint()
-        assert self._tasks is not None
-        self._tasks.start_soon(self._slot)
-        return True
+    def _rouse_one(self) -> None:
+        self._roused += 1
+        self._idle.pop().set()
+
+    # -- ending ------------------------------------------------------------------------------------
 
     def hand_back(self) -> None:
         """Settle what has not begun: it goes back into the queue, uncounted."""
         while self._waiting:
-            self._hand_back(self._waiting.popleft())
+            self._hand_back(self._waiting.popleft()[0])
+        self._quiet.set()
+
+    def hand_back_late(self) -> None:
+        """Hand back what has waited here for too long, so that others can have it."""
+        late = monotonic() - LATE
+        while self._waiting and self._waiting[0][1] < late:
+            self._hand_back(self._waiting.popleft()[0])
+            self.ahead.stop()
         self._quiet.set()
 
     def _hand_back(self, claimed: Claimed) -> None:
@@ -208,6 +280,11 @@ class Lane:
         for attempt in self.running:
             if attempt.job.lease_id == lease:
                 attempt.end(Kind.CANCELLED)
+        for waiting in tuple(self._waiting):
+            if waiting[0].job.lease_id == lease:  # it is finished as it is handed back
+                self._waiting.remove(waiting)
+                self._hand_back(waiting[0])
+        self._quiet.set()
 
     async def drained(self) -> None:
         """Return when nothing runs here any more. Several may wait: a stop, and a retirement."""

@@ -1,6 +1,7 @@
 """One attempt at a claimed job: from its call to its outcome."""
 
 import logging
+import math
 from typing import Any
 
 import anyio
@@ -25,6 +26,8 @@ _KINDS: dict[type[Exception], Kind] = {
     errors.MemoryLimitExceeded: Kind.MEMORY,
     errors.ChildDied: Kind.CHILD_DIED,
 }
+#: The outcome of nearly all jobs: nothing went wrong, and there is nothing to tell.
+_DONE = Outcome(Kind.SUCCESS, "null")
 
 
 @define(eq=False)
@@ -36,6 +39,7 @@ class Attempt:
     task: anyio.TaskInfo | None = None
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     ends_as: Kind = Kind.TIMEOUT
+    _call: Call | None = None
     _told_at: float | None = None
 
     @property
@@ -58,48 +62,75 @@ class Attempt:
 
     async def run(self, executor: Executor, plugins: WorkerPlugins | None = None) -> Outcome:
         """Let *executor* run the job, and say what happened; only outer cancellation raises."""
-        if self.claimed.unreadable is not None:
-            return Outcome(Kind.UNREADABLE, failure=self.claimed.unreadable)
-        return await self._begin(executor, plugins)
+        with self.scope:
+            return await self.within(executor, plugins)
+        return self.cut()
 
-    async def _begin(self, executor: Executor, plugins: WorkerPlugins | None) -> Outcome:
-        limit = self.job.limit(LimitKind.TIME)
-        if limit is not None:
-            self.scope.deadline = anyio.current_time() + limit
+    async def within(self, executor: Executor, plugins: WorkerPlugins | None = None) -> Outcome:
+        """Do the same in the attempt's scope, which the caller has entered.
+
+        If that is cancelled, the cancellation is raised: `cut` says what happened.
+        """
+        claimed = self.claimed
+        if claimed.unreadable is not None:
+            return Outcome(Kind.UNREADABLE, failure=claimed.unreadable)
+        job = claimed.job
+        limit = job.limit(LimitKind.TIME) if job.limits else None
         hooks = plugins.beside if plugins else NOBODY
-        contexts = plugins.contexts(self.job) if plugins else None
-        call = Call(self.job, self.claimed.arguments, time_left=limit, hooks=hooks)
-        outcome = await self._ended(executor, call, contexts)
-        meta = call.changed_meta()
-        return outcome if meta is None else evolve(outcome, meta=meta)
+        contexts = plugins.contexts(job) if plugins else None
+        self._call = call = Call(job, claimed.arguments, time_left=limit, hooks=hooks)
+        if limit is None:
+            return await self._made(executor, call, contexts)
+        self.scope.deadline = anyio.current_time() + limit
+        try:
+            return await self._made(executor, call, contexts)
+        finally:
+            self.scope.deadline = math.inf
 
-    async def _ended(
+    async def _made(
         self, executor: Executor, call: Call, contexts: AttemptContexts | None
     ) -> Outcome:
-        with self.scope:
-            try:
-                result = await _called(executor, call, contexts)
-                kept = codec.salvage(result) if self.job.keep_result else None
-                return Outcome(Kind.SUCCESS, kept)
-            except Exception as exc:
-                if not self.scope.cancel_called:
-                    return self._failed(exc)
-                log.debug("job %s raised when it was cancelled", self.job.id, exc_info=exc)
-            except anyio.get_cancelled_exc_class() as exc:
-                if anyio.current_effective_deadline() == float("-inf"):
-                    raise
-                return self._failed(exc)  # nobody cancelled it: the job raised this itself
-            except GeneratorExit:
+        try:
+            if contexts is None:
+                result = await executor.run(call)
+            else:
+                async with contexts:
+                    result = await executor.run(call)
+            return self._told(self._succeeded(result))
+        except Exception as exc:
+            if not self.scope.cancel_called:
+                return self._told(self._failed(exc))
+            log.debug("job %s raised when it was cancelled", self.job.id, exc_info=exc)
+        except anyio.get_cancelled_exc_class() as exc:
+            if anyio.current_effective_deadline() == float("-inf"):
                 raise
-            except BaseException as exc:
-                if not self.scope.cancel_called:
-                    return self._failed(exc)
-                if isinstance(exc, BaseExceptionGroup):
-                    raise  # with cancellations, from a task group of the job's own
-                log.debug("job %s raised when it was cancelled", self.job.id, exc_info=exc)
+            return self._told(self._failed(exc))  # nobody cancelled it: the job raised this itself
+        except GeneratorExit:
+            raise
+        except BaseException as exc:
+            if not self.scope.cancel_called:
+                return self._told(self._failed(exc))
+            if isinstance(exc, BaseExceptionGroup):
+                raise  # with cancellations, from a task group of the job's own
+            log.debug("job %s raised when it was cancelled", self.job.id, exc_info=exc)
+        return self.cut()
+
+    def cut(self) -> Outcome:
+        """Say what happened to an attempt whose scope was cancelled before it had ended."""
         if self.ends_as is not Kind.TIMEOUT:
-            return Outcome(self.ends_as)
-        return self._failed(errors.TimeLimitExceeded(f"it took longer than {call.time_left} s"))
+            return self._told(Outcome(self.ends_as))
+        limit = self.job.limit(LimitKind.TIME)
+        return self._told(self._failed(errors.TimeLimitExceeded(f"it took longer than {limit} s")))
+
+    def _succeeded(self, result: Any) -> Outcome:
+        if not self.job.keep_result:
+            return Outcome(Kind.SUCCESS)
+        return _DONE if result is None else Outcome(Kind.SUCCESS, codec.salvage(result))
+
+    def _told(self, outcome: Outcome) -> Outcome:
+        """Add to an outcome what the function has made of the job's meta."""
+        meta = None if self._call is None else self._call.changed_meta()
+        return outcome if meta is None else evolve(outcome, meta=meta)
 
     def _failed(self, exc: BaseException) -> Outcome:
         kind = _KINDS.get(type(exc), Kind.ERROR) if isinstance(exc, Exception) else Kind.ERROR
@@ -108,11 +139,3 @@ class Attempt:
         number = self.job.attempts + 1 if kind in COUNTED else 0
         failure = exc.failure if isinstance(exc, Raised) else describe(exc)
         return Outcome(kind, failure=evolve(failure, attempt=number, kind=kind.value))
-
-
-async def _called(executor: Executor, call: Call, contexts: AttemptContexts | None) -> Any:
-    """Let *executor* run a call, within the contexts of plugins if there are any."""
-    if contexts is None:
-        return await executor.run(call)
-    async with contexts:
-        return await executor.run(call)

@@ -34,7 +34,9 @@ class Settler:
         self.let_go: Callable[[Sequence[Settlement]], None] = lambda _: None
         #: Called with jobs that somebody waits for, once they have ended.
         self.ended: Callable[[UUID], None] = lambda _: None
-        self._ended: dict[UUID, None] = {}
+        #: The jobs of the last batches that have ended, by the numbers that their ids are.
+        self._ended: deque[set[int]] = deque()
+        self._remembered = 0
         self._awaited: dict[UUID, None] = {}
         self._waiting: deque[Settlement] = deque()
         self._writing: list[Settlement] = []
@@ -56,10 +58,12 @@ class Settler:
 
     def awaited(self, job: UUID) -> None:
         """Note that somebody waits for a job; if it has just ended here, say so again."""
-        if job in self._ended:
+        if any(job.int in batch for batch in self._ended):
             self.ended(job)
         else:
-            _remember(self._awaited, job)
+            self._awaited[job] = None
+            if len(self._awaited) > REMEMBERED:
+                del self._awaited[next(iter(self._awaited))]
 
     def put(self, settlement: Settlement) -> None:
         """Hand over an outcome; it is written soon."""
@@ -110,19 +114,22 @@ class Settler:
                 await anyio.sleep(backoff(tries))
             else:
                 break
-        stale = [s for s in batch if s.job.id not in counted]
-        if stale:
-            await self._discard(stale)
+        if len(counted) < len(batch):
+            await self._discard([s for s in batch if s.job.id not in counted])
             batch = [s for s in batch if s.job.id in counted]
         self.written(batch)
-        for settlement in batch:
-            if settlement.verdict.state.finished:
-                self._end(settlement.job.id)
+        self._end([s.job.id for s in batch if s.verdict.state.finished])
 
-    def _end(self, job: UUID) -> None:
-        _remember(self._ended, job)
-        if self._awaited.pop(job, self) is None:
-            self.ended(job)
+    def _end(self, jobs: Sequence[UUID]) -> None:
+        """Remember jobs that have ended, and tell who waits for one of them."""
+        self._ended.append({job.int for job in jobs})
+        self._remembered += len(jobs)
+        while self._remembered > REMEMBERED + BATCH:
+            self._remembered -= len(self._ended.popleft())
+        if self._awaited:
+            for job in jobs:
+                if self._awaited.pop(job, self) is None:
+                    self.ended(job)
 
     async def _discard(self, stale: Sequence[Settlement]) -> None:
         """Count outcomes that came too late; not those that the job itself has written."""
@@ -132,14 +139,7 @@ class Settler:
             own = set()
         for settlement in stale:
             if settlement.job.id in own:  # by `complete_ex`, in a transaction of its own
-                self._end(settlement.job.id)
+                self._end([settlement.job.id])
                 continue
             self.stale += 1
             log.warning("job %s: outcome discarded, its lease was lost", settlement.job.id)
-
-
-def _remember(ids: dict[UUID, None], job: UUID) -> None:
-    """Add to the ids that are remembered; the oldest is forgotten."""
-    ids[job] = None
-    if len(ids) > REMEMBERED:
-        del ids[next(iter(ids))]

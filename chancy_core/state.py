@@ -18,10 +18,8 @@ class State(enum.StrEnum):
     QUARANTINED = "quarantined"  #: its workers died too often while they ran it
     LOST = "lost"  #: begun, never to be begun again, and its worker died
 
-    @property
-    def finished(self) -> bool:
-        """Whether this state is final (but for an operator's explicit retry)."""
-        return self not in _LIVE
+    #: Whether this state is final (but for an operator's explicit retry).
+    finished: bool
 
-
-_LIVE = frozenset({State.SCHEDULED, State.PENDING, State.RUNNING})
+    def __init__(self, name: str) -> None:
+        self.finished = name not in ("scheduled", "pending", "running")

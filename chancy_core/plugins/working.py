@@ -51,6 +51,11 @@ class WorkerPlugins:
             return None
         return AttemptContexts(implementations, {"job": job, "worker": self._worker})
 
+    @property
+    def budgets(self) -> bool:
+        """Whether any plugin says how many jobs may be claimed."""
+        return bool(self.beside.implemented("chancy_fetch_budget"))
+
     async def budget(self, queue: Queue, free: int) -> int:
         """Return how many jobs of a queue may be claimed, when *free* of its slots are."""
         for one in self.beside.implemented("chancy_fetch_budget"):

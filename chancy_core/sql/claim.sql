@@ -1,14 +1,16 @@
--- Claim up to `free` due jobs of each queue for a worker, each under a fresh lease.
+-- Claim up to `free` due jobs of each queue for a worker, each under a fresh lease, and up to `ahead`
+-- more, which will wait for a slot: none that must begin at once, or not at all, if its worker dies.
 -- A worker that was declared dead, or has no row, gets none; neither does a queue that is paused,
 -- gone, or under a rate limit (`limited` asks for those that are, behind their gate).
 -- A suspect (its worker died) goes first, but one alone, and none if `suspect` is false.
 -- No two workers get the same job: rows that another is claiming are passed over. The ids go
 -- through an array, so that no plan, whatever the statistics say, can claim more than asked.
 WITH want AS MATERIALIZED (
-    SELECT asked.queue, asked.free
-      FROM unnest(%(queues)s::text[], %(free)s::int[]) AS asked (queue, free)
+    SELECT asked.queue, asked.free, asked.ahead
+      FROM unnest(%(queues)s::text[], %(free)s::int[], %(ahead)s::int[])
+               AS asked (queue, free, ahead)
       JOIN {queues} AS q ON q.name = asked.queue
-     WHERE asked.free > 0
+     WHERE asked.free + asked.ahead > 0
        AND (q.state = 'active' OR q.resume_at <= {now}())
        AND (q.rate_limit IS NOT NULL) = %(limited)s
        AND EXISTS (SELECT FROM {workers} WHERE id = %(worker)s AND NOT dead)
@@ -22,18 +24,23 @@ WITH want AS MATERIALIZED (
          LIMIT 1
            FOR UPDATE SKIP LOCKED
      ) AS job
-     WHERE %(suspect)s
+     WHERE %(suspect)s AND want.free > 0
      LIMIT 1
 ), due AS MATERIALIZED (
     SELECT job.id
       FROM want
      CROSS JOIN LATERAL (
-        SELECT id FROM {jobs}
-         WHERE state = 'pending' AND crashes = 0 AND queue = want.queue
-         ORDER BY priority DESC, seq
-         LIMIT want.free - (SELECT count(*) FROM suspect WHERE suspect.queue = want.queue)
-           FOR UPDATE SKIP LOCKED
+        SELECT want.free - count(*) AS free FROM suspect WHERE suspect.queue = want.queue
+     ) AS slots
+     CROSS JOIN LATERAL (
+        SELECT id, alone, row_number() OVER () AS place
+          FROM (SELECT id, at_most_once OR exclusive AS alone FROM {jobs}
+                 WHERE state = 'pending' AND crashes = 0 AND queue = want.queue
+                 ORDER BY priority DESC, seq
+                 LIMIT slots.free + want.ahead
+                   FOR UPDATE SKIP LOCKED) AS first
      ) AS job
+     WHERE NOT alone OR place <= slots.free
      UNION ALL
     SELECT id FROM suspect
 )

@@ -68,13 +68,17 @@ def limits_text(given: Iterable[Limit]) -> str | None:
     return json.dumps(kinds) if kinds else None
 
 
+#: By their names, which is faster than asking the class.
+_STATES = {state.value: state for state in State}
+
+
 def _sound(row: Row) -> dict[str, Any]:
     """Read those columns whose types in the database leave no room for nonsense."""
     return {
         "func": row[2],
         "id": row[0],
         "queue": row[1],
-        "state": State(row[6]),
+        "state": _STATES[row[6]],
         "priority": row[7],
         "max_attempts": row[8],
         "attempts": row[9],
@@ -98,9 +102,9 @@ def _job(row: Row, finished_at: Any = None, result: str | None = None) -> Queued
     return QueuedJob(
         **_sound(row),
         kwargs=codec.as_object(row[3]),
-        meta=codec.as_object(row[4]),
-        limits=limits(row[5]),
-        errors=failures(row[22]),
+        meta={} if row[4] == "{}" else codec.as_object(row[4]),
+        limits=limits(row[5]) if row[5] else (),
+        errors=failures(row[22]) if row[22] else (),
         finished_at=finished_at,
         returned=None if result is None else codec.decode(result),
     )

@@ -47,7 +47,7 @@ class Settling:
 
     async def settle(self, settled: Sequence[Settlement], *, again: bool = False) -> set[UUID]:
         """Write the batch, as `Store.settle` says."""
-        settled = sorted(settled, key=lambda s: s.job.id)
+        settled = sorted(settled, key=lambda s: s.job.id.int)
         ended = [s for s in settled if s.verdict.state.finished]
         rest = [s for s in settled if not s.verdict.state.finished]
         counted: set[UUID] = set()

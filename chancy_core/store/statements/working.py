@@ -5,7 +5,7 @@ from uuid import UUID
 
 from chancy_core.outcome import Settlement
 from chancy_core.statement import Names, Row, Statement, nothing
-from chancy_core.store import rows
+from chancy_core.store import arrays, rows
 from chancy_core.store.statements.asking import ids_of, made_at
 
 
@@ -14,11 +14,13 @@ def claim(
     worker: UUID,
     free: Mapping[str, int],
     *,
+    ahead: Mapping[str, int] = {},
     suspect: bool = True,
     limited: bool = False,
 ) -> Statement[list[rows.Claimed]]:
     """Claim due jobs: of each queue as many as it has *free* slots.
 
+    *ahead* says how many more, which will wait for slots: such as may be claimed ahead.
     *suspect* says whether one job whose worker died may be among them; *limited* asks for queues
     with a rate limit, which is done behind their lock, and not for others.
     """
@@ -26,6 +28,7 @@ def claim(
         "worker": worker,
         "queues": list(free),
         "free": list(free.values()),
+        "ahead": [ahead.get(queue, 0) for queue in free],
         "suspect": suspect,
         "limited": limited,
     }
@@ -73,26 +76,32 @@ def promote(names: Names) -> Statement[tuple[list[str], float | None]]:
 def finish(names: Names, settled: Sequence[Settlement]) -> Statement[set[UUID]]:
     """Settle for good; answers the ids that the outcomes counted for."""
     params = _fence(settled) | {
-        "states": [s.verdict.state.value for s in settled],
-        "results": [s.outcome.result for s in settled],
+        "states": arrays.texts([s.verdict.state for s in settled]),
+        "results": arrays.texts([s.outcome.result for s in settled]),
     }
     return Statement.of("finish", names, params, ids_of)
 
 
 def requeue(names: Names, settled: Sequence[Settlement]) -> Statement[set[UUID]]:
     """Give back, to be tried again; answers the ids that the outcomes counted for."""
-    params = _fence(settled) | {"delays": [s.verdict.delay for s in settled]}
+    params = _fence(settled) | {"delays": arrays.numbers(s.verdict.delay for s in settled)}
     return Statement.of("requeue", names, params, ids_of)
 
 
 def _fence(settled: Sequence[Settlement]) -> dict[str, object]:
     return {
-        "ids": [s.job.id for s in settled],
-        "leases": [s.job.lease_id for s in settled],
-        "counted": [int(s.verdict.counted) for s in settled],
-        "metas": [s.outcome.meta for s in settled],
-        "errors": [rows.failure_text(s.outcome.failure) for s in settled],
+        "ids": arrays.uuids(s.job.id for s in settled),
+        "leases": arrays.uuids(_lease(s) for s in settled),
+        "counted": arrays.numbers(int(s.verdict.counted) for s in settled),
+        "metas": arrays.texts([s.outcome.meta for s in settled]),
+        "errors": arrays.texts([rows.failure_text(s.outcome.failure) for s in settled]),
     }
+
+
+def _lease(settlement: Settlement) -> UUID:
+    lease = settlement.job.lease_id
+    assert lease is not None, "what is settled was claimed"
+    return lease
 
 
 def settled_before(names: Names, settled: Sequence[Settlement]) -> Statement[set[UUID]]:

@@ -30,8 +30,8 @@ CLAIMING = (
         (
             Sql(
                 f"{SQL}/claim.sql",
-                "suspect.queue = want.queue)\n           FOR UPDATE SKIP LOCKED",
-                "suspect.queue = want.queue)\n           FOR UPDATE",
+                "want.ahead\n                   FOR UPDATE SKIP LOCKED",
+                "want.ahead\n                   FOR UPDATE",
             ),
         ),
         (f"{STORE}::test_a_claim_passes_over_rows_that_another_has_locked",),
@@ -42,8 +42,8 @@ CLAIMING = (
         (
             Sql(
                 f"{SQL}/claim.sql",
-                "suspect.queue = want.queue)\n           FOR UPDATE SKIP LOCKED",
-                "suspect.queue = want.queue)",
+                "want.ahead\n                   FOR UPDATE SKIP LOCKED",
+                "want.ahead",
             ),
         ),
         (f"{STORE}::test_two_claimers_never_share_a_job",),
@@ -72,7 +72,7 @@ CLAIMING = (
         (
             Sql(
                 f"{SQL}/claim.sql",
-                "     WHERE %(suspect)s\n     LIMIT 1\n",
+                "     WHERE %(suspect)s AND want.free > 0\n     LIMIT 1\n",
                 "     WHERE true OR %(suspect)s\n",
             ),
         ),

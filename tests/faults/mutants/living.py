@@ -56,7 +56,7 @@ LIVING = (
     Mutant(
         "a job is begun whosever it is by now",
         "anothers",
-        (Python("chancy_core/lane.py", "Lane._slot", "self._holds(claimed.job)", "True"),),
+        (Python("chancy_core/lane.py", "Lane.take", "self._holds(claimed.job)", "True"),),
         (f"{HOLDING}::test_what_may_be_anothers_by_now_is_not_begun",),
     ),
     Mutant(
