@@ -7,7 +7,7 @@ which holds whether hints arrive or not. A queue with a rate limit is asked behi
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from uuid import UUID
 
@@ -21,6 +21,7 @@ from chancy_core.heartbeat import Heartbeat
 from chancy_core.job import State
 from chancy_core.lane import Lane
 from chancy_core.outcome import Settlement
+from chancy_core.place import Places
 from chancy_core.plugins import WorkerPlugins
 from chancy_core.run import Attempt
 from chancy_core.settle import Settler
@@ -74,6 +75,7 @@ class Claimer:
         self._audit = anyio.Event()
         #: Held while a claim is under way: an audit must know all that was claimed.
         self._claiming = anyio.Lock()
+        self._places = Places()
         #: How the last claim went.
         self.asked = Asked()
 
@@ -90,8 +92,10 @@ class Claimer:
         """Look soon whether a running job is wanted cancelled."""
         self._audit.set()
 
-    def feed(self, queues: Iterable[str]) -> None:
-        """Look for work in these queues."""
+    def feed(self, queues: Collection[str], *, back: bool = False) -> None:
+        """Look for work in these queues; for jobs that went *back* to where they were in line."""
+        if back:
+            self._places.leave(queues)
         for name in queues:
             if name in self.lanes.current:
                 self.lanes.current[name].hungry = True
@@ -99,7 +103,7 @@ class Claimer:
 
     def requeued(self, settled: Iterable[Settlement]) -> None:
         """Look for jobs that went back, to be tried again: here or elsewhere."""
-        self.feed(s.job.queue for s in settled if s.verdict.state is State.PENDING)
+        self.feed({s.job.queue for s in settled if s.verdict.state is State.PENDING}, back=True)
 
     def _let_go(self, settled: Iterable[Settlement]) -> None:
         if any(s.job.crashes for s in settled):  # the next suspect may come
@@ -136,8 +140,7 @@ class Claimer:
             free = {lane: min(most, max(0, lane.free)) for lane, most in asked.items()}
             claims = await self._take(list(asked), partial(self._claim, asked, free))
             for lane, mine in _sorted_out(asked, claims):
-                more = lane.ahead.answered(free[lane], asked[lane], len(mine))
-                lane.hungry = more or lane.hungry
+                self._learn(lane, free[lane], asked[lane], mine)
                 self._hand_over(lane, mine)
         for lane in hungry:
             if lane.queue.rate_limit is not None and lane.free > 0:
@@ -168,9 +171,19 @@ class Claimer:
             if late.cancelled_caught:
                 self._audit.set()
         except BaseException:
-            self.feed(lane.queue.name for lane in lanes)
+            self.feed([lane.queue.name for lane in lanes])
             raise
         return claims
+
+    def _learn(self, lane: Lane, free: int, asked: int, claims: Sequence[Claimed]) -> None:
+        """Learn from what a claim has given whether, when and where in line to claim again."""
+        more = lane.ahead.answered(free, asked, len(claims))
+        lane.hungry = more or lane.hungry
+        passed = ((c.job.priority, c.seq) for c in claims if not c.job.crashes)
+        again = self._places.passed(lane.queue.name, passed)
+        if free <= len(claims) < asked:  # what is left may be such as is never claimed ahead
+            self._places.leave([lane.queue.name])
+        lane.next_poll = min(lane.next_poll, anyio.current_time() + again)
 
     async def _claim(self, asked: dict[Lane, int], free: dict[Lane, int]) -> list[Claimed]:
         return await self._store.run(
@@ -180,6 +193,7 @@ class Claimer:
                 {lane.queue.name: number for lane, number in free.items()},
                 ahead={lane.queue.name: asked[lane] - free[lane] for lane in asked},
                 suspect=not self._has_suspect(),
+                places=self._places.of([lane.queue.name for lane in asked]),
             )
         )
 
@@ -249,7 +263,7 @@ class Claimer:
         """Tell whoever looks on of the jobs that were taken back since the last call."""
         if rescued := self._heartbeat.rescued():
             self._plugins.observers.tell("chancy_jobs_rescued", rescued=rescued)
-            self.feed({one.queue for one in rescued})
+            self.feed({one.queue for one in rescued}, back=True)
         for one in rescued:
             self._events.emit("job.rescued", str(one.job), one.state)
 
@@ -260,7 +274,7 @@ class Claimer:
             self._events.emit("worker.lease_lost", self._heartbeat.name)
             for lane in self.lanes:
                 lane.cancel()
-            self.feed(self.lanes.current)
+            self.feed(self.lanes.current, back=True)
 
     async def audit(self) -> None:
         """End what is wanted cancelled, and give back what is marked as ours without our knowing.
@@ -297,7 +311,7 @@ class Claimer:
         if unknown:
             back = await self._store.run(statements.give_back(names, self._known_as, unknown))
             log.warning("gave back %d jobs whose claim's answer was lost", len(back))
-            self.feed({queue for queue, _ in back.values()})
+            self.feed({queue for queue, _ in back.values()}, back=True)
 
 
 def _sorted_out(

@@ -5,10 +5,14 @@
 -- A suspect (its worker died) goes first, but one alone, and none if `suspect` is false.
 -- No two workers get the same job: rows that another is claiming are passed over. The ids go
 -- through an array, so that no plan, whatever the statistics say, can claim more than asked.
+-- A line is walked by ranges of its priorities, `firsts` to `lasts`, each after a place. Those that
+-- are not needed are not read, and no row is locked that is not claimed, but for those passed over.
+-- A lease is a hash of the job's id and of a number that is drawn at random once: drawing one for
+-- each job took a quarter of a claim's time.
 WITH want AS MATERIALIZED (
-    SELECT asked.queue, asked.free, asked.ahead
-      FROM unnest(%(queues)s::text[], %(free)s::int[], %(ahead)s::int[])
-               AS asked (queue, free, ahead)
+    SELECT asked.*
+      FROM unnest(%(queues)s::text[], %(free)s::int[], %(ahead)s::int[], %(firsts)s::int[],
+                  %(lasts)s::int[]) AS asked (queue, free, ahead, first, last)
       JOIN {queues} AS q ON q.name = asked.queue
      WHERE asked.free + asked.ahead > 0
        AND (q.state = 'active' OR q.resume_at <= {now}())
@@ -34,18 +38,28 @@ WITH want AS MATERIALIZED (
      ) AS slots
      CROSS JOIN LATERAL (
         SELECT id, alone, row_number() OVER () AS place
-          FROM (SELECT id, at_most_once OR exclusive AS alone FROM {jobs}
-                 WHERE state = 'pending' AND crashes = 0 AND queue = want.queue
-                 ORDER BY priority DESC, seq
-                 LIMIT slots.free + want.ahead
-                   FOR UPDATE SKIP LOCKED) AS first
+          FROM (SELECT next.*
+                  FROM generate_series(want.first, want.last) AS range (n)
+                 CROSS JOIN LATERAL (
+                    SELECT id, at_most_once OR exclusive AS alone FROM {jobs}
+                     WHERE state = 'pending' AND crashes = 0 AND queue = want.queue
+                       AND priority <= (%(highs)s::smallint[])[n]
+                       AND priority >= (%(lows)s::smallint[])[n]
+                       AND seq > (%(afters)s::bigint[])[n]
+                     ORDER BY priority DESC, seq
+                     LIMIT slots.free + want.ahead
+                       FOR UPDATE SKIP LOCKED
+                 ) AS next
+                 LIMIT slots.free + want.ahead) AS line
      ) AS job
      WHERE NOT alone OR place <= slots.free
      UNION ALL
     SELECT id FROM suspect
 )
 UPDATE {jobs}
-   SET state = 'running', worker = %(worker)s, lease_id = gen_random_uuid(),
+   SET state = 'running', worker = %(worker)s,
+       lease_id = encode(substr(sha256((SELECT uuid_send(gen_random_uuid())) || uuid_send(id)),
+                                1, 16), 'hex')::uuid,
        claims = least(claims + 1, 1000000000),  -- what the table allows
        started_at = greatest({now}(), created_at)  -- this transaction may have begun before the push
  WHERE id = ANY(ARRAY(SELECT id FROM due))

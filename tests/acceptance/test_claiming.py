@@ -2,11 +2,16 @@
 
 import pytest
 
-from chancy import Chancy, Job, Queue, State, Worker
-from chancy_core import outcome, wake
-from tests.stage import play, push
+from chancy import Chancy, Job, Queue, State, Worker, job
+from chancy_core import outcome, place, wake
+from tests.stage import connect, play, push
 
 pytestmark = pytest.mark.anyio
+
+
+@job(name="claiming.fail", queue="q")
+async def fail() -> None:
+    raise ValueError
 
 
 async def test_no_more_run_at_once_than_the_queue_allows(chancy, dsn, stage):
@@ -126,3 +131,34 @@ async def test_what_a_worker_puts_off_it_takes_up_when_it_is_due(dsn, stage, mon
                 first, second = [await begun.next(5) for _ in range(2)]
     assert {first.subject, second.subject} == {str(reference)}
     assert (first.value.claims, second.value.claims) == (1, 2)
+
+
+async def test_what_comes_late_to_an_earlier_place_waits_for_no_poll(
+    chancy, dsn, stage, monkeypatch
+):
+    monkeypatch.setattr(place, "CHEAP", -3600)  # each claim goes on where the last one ended
+    await chancy.declare(Queue("q", executor="async", polling_interval=600), upsert=True)
+    stage.go.set()
+    async with Worker(chancy), await connect(dsn) as conn:
+        async with conn.transaction():
+            await chancy.push_ex(conn, play.bind(stage=dsn, number=0), wake="poll")
+            await chancy.push(play.bind(stage=dsn, number=1))
+            await stage.until_begun(1)
+        await stage.until_begun(2)
+    assert stage.begun == [1, 0]
+
+
+async def test_a_job_that_went_back_is_claimed_again_wherever_its_queue_has_got(
+    chancy, dsn, stage, monkeypatch
+):
+    monkeypatch.setattr(place, "CHEAP", -3600)
+    monkeypatch.setattr(place, "LONGEST", 3600)
+    await chancy.declare(Queue("q", executor="async", polling_interval=600), upsert=True)
+    stage.go.set()
+    async with Worker(chancy):
+        (first,) = await push(chancy, dsn, 1)
+        await chancy.wait_for_job(first, timeout=10)
+        again = await chancy.push(fail.bind().options(max_attempts=2))
+        done = await chancy.wait_for_job(again, timeout=10)
+    assert done.state is State.FAILED
+    assert done.attempts == 2

@@ -84,3 +84,13 @@ async def test_workers_of_the_code_before_go_on(dsn: str) -> None:
         }
         assert info.clock_offset is not None
         assert abs(info.clock_offset) < 5
+
+
+async def test_the_table_of_live_jobs_is_never_a_small_one(dsn: str) -> None:
+    """Or plans that read all of it are made, and kept: see `test_plans`."""
+    pages = "SELECT pg_relation_size('chancy_jobs') / current_setting('block_size')::int"
+    async with await Connection.connect(dsn, autocommit=True) as conn:
+        await conn.execute("VACUUM chancy_jobs")
+        assert await (await conn.execute("SELECT count(*) FROM chancy_jobs")).fetchone() == (0,)
+        (left,) = await (await conn.execute(pages)).fetchone() or (0,)
+    assert 200 < left < 400

@@ -1,95 +1,204 @@
-"""Plans must depend neither on statistics nor on whether PostgreSQL plans for the parameters."""
+"""Plans depend neither on statistics, nor on how many rows there are, nor on when they were made.
+
+Each statement of the hot path is carried out on tables of several sizes, under statistics that are
+missing, wrong and right, planned for its parameters and not, and by plans that were made when the
+table was empty. It reads no table of jobs as a whole, and no more of it than it is asked for.
+"""
 
 import re
-from typing import Any, LiteralString
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, LiteralString, cast
+from uuid import UUID
 
 import psycopg
 import pytest
+from attrs import frozen
 from psycopg import sql
 
+from chancy import Job, Queue
 from chancy_core.identity import new_id
 from chancy_core.job import State
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
+from chancy_core.place import Place
 from chancy_core.statement import Statement
 from chancy_core.store import statements
+from chancy_core.testing import database
 from tests.postgres.stores import NAMES
 
-ROWS = 5_000
+SIZES = [0, 100_000, pytest.param(1_000_000, marks=pytest.mark.slow)]
+QUEUES = [f"queue-{n}" for n in range(7)]
+#: How many jobs of the worker that we are run at once.
+HELD = 50
+#: What a statement may read, for each job that it is asked for: rows of the table, and pages.
+ROWS, PAGES = 3, 30
+#: Pages that it may read besides: of the tables of queues and workers, and the tops of indexes.
+BESIDES = 250
+
 FILL: LiteralString = """
-    INSERT INTO chancy_jobs (id, queue, func, args, meta, state, priority, max_attempts, worker,
-                             lease_id, scheduled_at)
-    SELECT gen_random_uuid(), 'queue-' || n %% 7, 'f', '{}', '{}',
-           (ARRAY['pending', 'running', 'scheduled'])[1 + n %% 3], n %% 5, 1,
-           CASE WHEN n %% 3 = 1 THEN gen_random_uuid() END,
-           CASE WHEN n %% 3 = 1 THEN gen_random_uuid() END,
-           now() + n * interval '1 second'
-      FROM generate_series(1, %s) AS n
+    INSERT INTO chancy_jobs (id, queue, func, args, meta, state, priority, max_attempts,
+                             scheduled_at)
+    SELECT (lpad(to_hex(1780000000000 + n / 100), 12, '0') || '7' || lpad(to_hex(n %% 100), 3, '0')
+            || '8' || substr(md5(n::text), 1, 15))::uuid,
+           'queue-' || n %% 7, 'f', '{}', '{}', (ARRAY['pending', 'scheduled'])[1 + n %% 2],
+           n %% 5, 1, now() + (n - 3000) * interval '1 second'
+      FROM generate_series(%s::int, %s) AS n
 """
+RUN: LiteralString = """
+    UPDATE chancy_jobs SET state = 'running', worker = %(worker)s, lease_id = gen_random_uuid()
+     WHERE id = ANY(ARRAY(SELECT id FROM chancy_jobs WHERE state = 'pending' LIMIT %(count)s))
+    RETURNING id, lease_id
+"""
+#: As if the table had never been analysed.
+FORGET: LiteralString = "DELETE FROM pg_statistic WHERE starelid = 'chancy_jobs'::regclass"
+UNSEEN: LiteralString = """
+    UPDATE pg_class SET relpages = 0, reltuples = -1
+     WHERE oid = 'chancy_jobs'::regclass
+        OR oid IN (SELECT indexrelid FROM pg_index WHERE indrelid = 'chancy_jobs'::regclass)
+"""
+STATISTICS: dict[str, list[LiteralString]] = {
+    "of another day": [],
+    "none": [FORGET, UNSEEN],
+    "fresh": ["ANALYZE chancy_jobs"],
+}
 
 
-Nodes = list[tuple[str, str]]
+@frozen
+class Read:
+    """What a statement read of the table of jobs: rows, pages of all tables, and by which nodes."""
+
+    rows: int
+    pages: int
+    nodes: frozenset[str]
 
 
-def nodes(plan: dict[str, Any]) -> Nodes:
-    found = [(plan["Node Type"], plan.get("Relation Name", ""))]
-    for child in plan.get("Plans", []):
-        found += nodes(child)
-    return found
+def read(plan: Mapping[str, Any]) -> Read:
+    pages = plan["Shared Hit Blocks"] + plan["Shared Read Blocks"]
+    rows, nodes = 0, set()
+    waiting = [plan]
+    while waiting:
+        node = waiting.pop()
+        waiting += node.get("Plans", [])
+        if node.get("Relation Name") == "chancy_jobs" and "Scan" in node["Node Type"]:
+            removed = node.get("Rows Removed by Filter", 0)
+            rows += round((node["Actual Rows"] + removed) * node["Actual Loops"])
+            nodes.add(node["Node Type"])
+    return Read(rows, pages, frozenset(nodes))
 
 
-def explain(conn: psycopg.Connection, statement: Statement[Any], *, generic: bool) -> Nodes:
-    """Return the nodes of the plan by which a prepared statement of ours is run."""
-    numbers: dict[str, int] = {}
+class Planned:
+    """A database with some jobs, and the statements of ours on it, each prepared under its name."""
 
-    def number(match: "re.Match[str]") -> str:
-        return f"${numbers.setdefault(match[1], len(numbers) + 1)}"
+    def __init__(self, conn: psycopg.Connection) -> None:
+        self._conn = conn
+        self._order: dict[str, list[str]] = {}
 
-    text = re.sub(r"%\((\w+)\)s", number, statement.text.decode())
-    conn.execute(f"PREPARE it AS {text}".encode())
-    given = sql.SQL(", ").join(sql.Literal(statement.params[name]) for name in numbers)
-    given = sql.SQL("({})").format(given) if numbers else sql.SQL("")
-    row = conn.execute(sql.SQL("EXPLAIN (FORMAT JSON) EXECUTE it") + given).fetchone()
-    kind = "SELECT generic_plans > 0 FROM pg_prepared_statements WHERE name = 'it'"
-    made = conn.execute(kind).fetchone()
-    conn.execute("DEALLOCATE it")
-    assert row is not None
-    assert made == (generic or not numbers,), "this is not the kind of plan asked for"
-    return nodes(row[0][0]["Plan"])
+    def execute(self, text: LiteralString, *params: Any) -> list[Any]:
+        cursor = self._conn.execute(text, *params)
+        return cursor.fetchall() if cursor.description else []
+
+    def run(self, statement: Statement[Any]) -> None:
+        self._conn.execute(statement.text, statement.params)
+
+    def prepare(self, mode: str, made: Mapping[str, tuple[Statement[Any], int]]) -> None:
+        self._conn.execute("DEALLOCATE ALL")
+        self._conn.execute(f"SET plan_cache_mode = force_{mode}_plan".encode())
+        for name, (statement, _) in made.items():
+            numbers: dict[str, int] = {}
+
+            def number(match: "re.Match[str]", into: dict[str, int] = numbers) -> str:
+                return f"${into.setdefault(match[1], len(into) + 1)}"
+
+            text = re.sub(r"%\((\w+)\)s", number, statement.text.decode())
+            self._conn.execute(f"PREPARE {name} AS {text}".encode())
+            self._order[name] = list(numbers)
+
+    def explain(self, name: str, statement: Statement[Any]) -> Read:
+        """Carry out a prepared statement, and undo it."""
+        given = sql.SQL(", ").join(sql.Literal(statement.params[n]) for n in self._order[name])
+        execute = sql.SQL("EXECUTE {}").format(sql.Identifier(name))
+        execute += sql.SQL("({})").format(given) if self._order[name] else sql.SQL("")
+        self._conn.execute("BEGIN")
+        try:
+            explain = sql.SQL("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) ")
+            row = self._conn.execute(explain + execute).fetchone()
+        finally:
+            self._conn.execute("ROLLBACK")
+        return read(cast("tuple[Any]", row)[0][0]["Plan"])
 
 
-def example_statements() -> dict[str, Statement[Any]]:
-    ids = [new_id() for _ in range(50)]
-    settled = []
-    for id_ in ids:
-        job: Any = type("Held", (), {"id": id_, "lease_id": id_})
-        settled.append(Settlement(job, Outcome(Kind.SUCCESS, "1"), Verdict(State.SUCCEEDED)))
+@contextmanager
+def planned(server: str, template: str) -> Iterator[Planned]:
+    with (
+        database(server, template=template) as dsn,
+        psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as conn,
+    ):
+        conn.execute("ALTER TABLE chancy_jobs SET (autovacuum_enabled = false)")
+        yield Planned(conn)
+
+
+def settled(held: list[tuple[UUID, UUID]], verdict: Verdict) -> list[Settlement]:
+    jobs: list[Any] = [type("Held", (), {"id": id_, "lease_id": lease}) for id_, lease in held]
+    return [Settlement(job, Outcome(Kind.SUCCESS, "1"), verdict) for job in jobs]
+
+
+def hot_path(worker: UUID, held: list[tuple[UUID, UUID]]) -> dict[str, tuple[Statement[Any], int]]:
+    """The statements that a worker runs over and over, and how many jobs each is asked for."""
+    free = dict.fromkeys(QUEUES, 20)
+    places = {queue: Place({4: 100, 2: 200}) for queue in QUEUES}
+    leases = [lease for _, lease in held]
     return {
-        "claim": statements.claim(NAMES, ids[0], {f"queue-{n}": 10 for n in range(3)}),
-        "finish": statements.finish(NAMES, settled),
-        "requeue": statements.requeue(NAMES, settled),
-        "promote": statements.promote(NAMES),
-        "give_back": statements.give_back(NAMES, ids[0]),
-        "holders": statements.holders(NAMES, ["a", "b"]),
-        "left_to_do": statements.left_to_do(NAMES, ["queue-1", "none"], name="w", pid=1),
-        "jobs_by_id": statements.jobs_by_id(NAMES, ids),
-        "retry": statements.retry(NAMES, ids),
+        "push": (statements.push(NAMES, {new_id(): Job("f") for _ in range(50)}), 50),
+        "claim": (statements.claim(NAMES, worker, free), 140),
+        "claim_on": (statements.claim(NAMES, worker, free, places=places), 140),
+        "finish": (statements.finish(NAMES, settled(held, Verdict(State.SUCCEEDED))), HELD),
+        "requeue": (statements.requeue(NAMES, settled(held, Verdict(State.PENDING))), HELD),
+        "promote": (statements.promote(NAMES), 1000),
+        "renew": (statements.renew(NAMES, worker, 10.0, 0.0), 0),
+        "audit": (statements.audit(NAMES, worker, leases[1:]), HELD),
+        "give_back": (statements.give_back(NAMES, worker), HELD),
+        "rescue": (statements.rescue(NAMES, 3, 100), 2 * HELD),
+        "jobs_by_id": (statements.jobs_by_id(NAMES, [id_ for id_, _ in held]), HELD),
+        "retry": (statements.retry(NAMES, [id_ for id_, _ in held]), HELD),
+        "holders": (statements.holders(NAMES, ["a", "b"]), 0),
+        "left_to_do": (statements.left_to_do(NAMES, [QUEUES[1], "none"], name="w", pid=1), HELD),
     }
 
 
-@pytest.mark.parametrize("mode", ["custom", "generic"])
-@pytest.mark.parametrize("statistics", ["none", "of an empty table", "fresh"])
-def test_no_plan_reads_all_jobs(dsn: str, mode: str, statistics: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as conn:
-        conn.execute("ALTER TABLE chancy_jobs SET (autovacuum_enabled = false)")
-        if statistics == "of an empty table":
-            conn.execute("VACUUM ANALYZE chancy_jobs")
-        conn.execute(FILL, [ROWS])
-        if statistics == "fresh":
-            conn.execute("ANALYZE chancy_jobs")
-        conn.execute(f"SET plan_cache_mode = force_{mode}_plan".encode())
-        plans = {
-            name: explain(conn, made, generic=mode == "generic")
-            for name, made in example_statements().items()
-        }
-    assert all("chancy_jobs" in {table for _, table in plan} for plan in plans.values())
-    assert {name for name, plan in plans.items() if ("Seq Scan", "chancy_jobs") in plan} == set()
+def too_much(there: Planned, made: Mapping[str, tuple[Statement[Any], int]]) -> dict[str, Read]:
+    """Carry out what is prepared; answers what read more than it may."""
+    found = {name: there.explain(name, statement) for name, (statement, _) in made.items()}
+    return {
+        name: seen
+        for name, seen in found.items()
+        if "Seq Scan" in seen.nodes
+        or seen.rows > ROWS * made[name][1] + HELD
+        or seen.pages > PAGES * made[name][1] + BESIDES
+    }
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("size", SIZES)
+def test_no_plan_reads_all_jobs(server: str, chancy_template: str, size: int) -> None:
+    """Kept since the table was small; with statistics of another day, with none, and with fresh."""
+    worker, gone = new_id(), new_id()
+    with planned(server, chancy_template) as there:
+        announced = {"hostname": "h", "pid": 1, "tags": ["*"], "lease": 600.0}
+        there.run(statements.announce(NAMES, worker, name="w", **announced))
+        for queue in QUEUES:
+            there.run(statements.declare(NAMES, Queue(queue), upsert=False))
+        there.execute(FILL, [1, 50])
+        there.execute("ANALYZE chancy_jobs")
+        there.prepare("generic", hot_path(worker, []))
+        too_much(there, hot_path(worker, []))  # so that plans are made, and kept
+        there.execute(FILL, [51, 50 + size])
+        there.execute(RUN, {"worker": gone, "count": HELD})
+        made = hot_path(worker, there.execute(RUN, {"worker": worker, "count": HELD}))
+        failed = {("generic", "kept"): too_much(there, made)}
+        for statistics, make in STATISTICS.items():
+            for change in make:
+                there.execute(change)
+            for mode in ("custom", "generic"):
+                there.prepare(mode, made)
+                failed[mode, statistics] = too_much(there, made)
+    assert {when: what for when, what in failed.items() if what} == {}

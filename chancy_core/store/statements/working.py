@@ -1,9 +1,11 @@
 """What workers do to jobs: claim, settle, give back, rescue."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import accumulate
 from uuid import UUID
 
 from chancy_core.outcome import Settlement
+from chancy_core.place import FRONT, Place
 from chancy_core.statement import Names, Row, Statement, nothing
 from chancy_core.store import arrays, rows
 from chancy_core.store.statements.asking import ids_of, made_at
@@ -17,18 +19,28 @@ def claim(
     ahead: Mapping[str, int] = {},
     suspect: bool = True,
     limited: bool = False,
+    places: Mapping[str, Place] | None = None,
 ) -> Statement[list[rows.Claimed]]:
     """Claim due jobs: of each queue as many as it has *free* slots.
 
     *ahead* says how many more, which will wait for slots: such as may be claimed ahead.
     *suspect* says whether one job whose worker died may be among them; *limited* asks for queues
-    with a rate limit, which is done behind their lock, and not for others.
+    with a rate limit, which is done behind their lock, and not for others. A queue that has one of
+    the *places* is claimed from there on, any other from its front.
     """
+    ranges = [(places or {}).get(queue, FRONT).ranges() for queue in free]
+    lasts = list(accumulate(map(len, ranges)))
+    every = [one for of_queue in ranges for one in of_queue]
     params = {
         "worker": worker,
         "queues": list(free),
         "free": list(free.values()),
         "ahead": [ahead.get(queue, 0) for queue in free],
+        "firsts": [last - len(some) + 1 for last, some in zip(lasts, ranges, strict=True)],
+        "lasts": lasts,
+        "highs": [one.high for one in every],
+        "lows": [one.low for one in every],
+        "afters": [one.after for one in every],
         "suspect": suspect,
         "limited": limited,
     }

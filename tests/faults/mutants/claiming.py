@@ -30,8 +30,8 @@ CLAIMING = (
         (
             Sql(
                 f"{SQL}/claim.sql",
-                "want.ahead\n                   FOR UPDATE SKIP LOCKED",
-                "want.ahead\n                   FOR UPDATE",
+                "want.ahead\n                       FOR UPDATE SKIP LOCKED",
+                "want.ahead\n                       FOR UPDATE",
             ),
         ),
         (f"{STORE}::test_a_claim_passes_over_rows_that_another_has_locked",),
@@ -42,7 +42,7 @@ CLAIMING = (
         (
             Sql(
                 f"{SQL}/claim.sql",
-                "want.ahead\n                   FOR UPDATE SKIP LOCKED",
+                "want.ahead\n                       FOR UPDATE SKIP LOCKED",
                 "want.ahead",
             ),
         ),
@@ -51,7 +51,7 @@ CLAIMING = (
     Mutant(
         "all claims of a worker have one lease",
         "lease",
-        (Sql(f"{SQL}/claim.sql", "lease_id = gen_random_uuid()", "lease_id = %(worker)s"),),
+        (Sql(f"{SQL}/claim.sql", "uuid_send(gen_random_uuid())) || uuid_send(id)", "''::bytea)"),),
         (f"{STORE}::test_each_claim_counts_and_has_a_lease_of_its_own",),
     ),
     Mutant(
