@@ -79,10 +79,10 @@ class Calls(Asking):
         return (await self._push([given.job(job)]))[0]
 
     async def _push(self, batch: list[Job]) -> list[Reference]:
-        from chancy_core.store import requests
+        from chancy_core.store import pushing
 
         batch = self.plugins.with_meta(batch)
-        references = await self.ask(requests.push(self.names, batch, requests.store_surely))
+        references = await self.ask(pushing.push(self.names, batch, pushing.store_surely))
         self.plugins.pushed(references)
         if self.follower is not None:
             await self.follower.follow(references)

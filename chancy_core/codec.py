@@ -7,29 +7,47 @@ a job gives (its result, the text of its error) is never refused, since the atte
 """
 
 import enum
-import inspect
 import json
 import math
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from types import SimpleNamespace
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
-from attrs import frozen
-
-from chancy_core.converter import complaint, converter
+from chancy_core.annotations import PLAIN, structure, structured
+from chancy_core.converter import converter
 from chancy_core.errors import InvalidValue
+
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "Encoded",
+    "as_object",
+    "as_text",
+    "clean",
+    "decode",
+    "encode",
+    "said",
+    "salvage",
+    "shown",
+    "structure",
+    "structured",
+    "unstorable",
+    "veiled",
+]
 
 #: The most that one job's arguments, or its meta, may take as JSON, in bytes.
 MAX_BYTES = 1_000_000
 #: How deep lists and objects may be nested; Python's own encoder gives up near 1,000.
 MAX_DEPTH = 100
 
-_PLAIN = (str, bool, int, float, type(None))
 #: Reads what a text begins with, and says where that ends: in half of the time of `json.loads`.
 _begin = json.JSONDecoder().raw_decode
+#: Kinds of keys, and of values that are JSON whatever they are, but for what a string may hold.
+_STRINGS = frozenset({str})
+_SURE = frozenset({str, bool, type(None)})
 #: The largest integer that Python reads back from text, unless told otherwise.
 _MOST = 10**4300 - 1
+
+_WRITER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 #: Where something is inside a value: what it is in, and its key or number there.
 _Place = tuple["_Place | None", str | int]
@@ -47,9 +65,13 @@ def encode(value: Any, what: str) -> str:
     Raises `InvalidValue` for keys that are no strings, NaN and infinity, NUL and lone surrogates,
     nesting beyond `MAX_DEPTH`, integers beyond 4,300 digits and more than `MAX_BYTES`.
     """
+    if type(value) is dict and not value:
+        return "{}"
     try:
-        plain = _plain(value, (None, what), 0)
-        text = as_text(plain)
+        text = as_text(value) if _is_plain((value,), 0) else ""
+        # What looks like a NUL may be a backslash before a "u0000": it is looked at closely.
+        if not text or "\\u0000" in text or not (text.isascii() or _is_text(text)):
+            text = as_text(_plain(value, (None, what), 0))
     except InvalidValue:
         raise
     except Exception as exc:  # the value's own code: of a mapping, of a key
@@ -65,14 +87,39 @@ def encode(value: Any, what: str) -> str:
 
 def as_text(plain: Any) -> str:
     """Write plain JSON data as `encode` does, unchecked."""
-    return json.dumps(plain, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return _WRITER.encode(plain)
+
+
+def _is_plain(values: Iterable[Any], depth: int) -> bool:
+    """Whether these can be written as they are, but for what their strings may hold.
+
+    So are nearly all arguments, and what is copied for them costs more than their JSON. What it
+    says no to may be storable all the same, or has an error that `_plain` finds words for.
+    """
+    for value in values:
+        kind = type(value)
+        if kind in _SURE:
+            continue
+        if kind is int:
+            fits = -_MOST <= value <= _MOST
+        elif kind is float:
+            fits = abs(value) < 1e16
+        elif depth >= MAX_DEPTH:
+            fits = False
+        elif kind is dict:
+            fits = _STRINGS.issuperset(map(type, value)) and _is_plain(value.values(), depth + 1)
+        else:
+            fits = (kind is list or kind is tuple) and _is_plain(value, depth + 1)
+        if not fits:
+            return False
+    return True
 
 
 def _plain(value: Any, place: _Place, depth: int) -> Any:
     """Return *value* as plain JSON data, or raise for the first thing that cannot be."""
     if depth > MAX_DEPTH:
         raise _refused(place, f"nested deeper than {MAX_DEPTH} levels")
-    if type(value) in _PLAIN:
+    if type(value) in PLAIN:
         return _scalar(value, place)
     if type(value) is dict or isinstance(value, Mapping):
         return {_key(k, place): _plain(v, (place, k), depth + 1) for k, v in value.items()}
@@ -147,11 +194,16 @@ def unstorable(text: str) -> str | None:
     """Say why PostgreSQL would refuse *text*, or None if it would not."""
     if "\0" in text:
         return "PostgreSQL stores no NUL character"
-    try:
-        text.encode()
-    except UnicodeEncodeError as exc:
-        return f"a lone surrogate is no text ({exc.reason})"
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as exc:
+            return f"a lone surrogate is no text ({exc.reason})"
     return None
+
+
+def _is_text(text: str) -> bool:
+    return unstorable(text) is None
 
 
 def said(exc: BaseException) -> str:
@@ -219,73 +271,6 @@ def veiled(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{shown(name)}: ...' for name in value)}}}"
     return "None" if value is None else "..."
-
-
-@frozen
-class _Unreadable:
-    """An annotation that cannot be evaluated where the function runs, and why."""
-
-    why: str
-
-
-@lru_cache(maxsize=4096)
-def _hints(func: Callable[..., Any]) -> Mapping[str, Any]:
-    """Return the annotations of *func*: `Any` for what plain JSON is already.
-
-    Each is read alone, and what the function returns is not looked at, since a name that was
-    imported for type checkers only must not spoil the others.
-    """
-    from typing import get_type_hints
-
-    space = getattr(inspect.unwrap(func), "__globals__", {})
-    hints: dict[str, Any] = {}
-    for parameter in inspect.signature(func).parameters.values():
-        # `**extra: UUID` holds for all names that no parameter has.
-        name = "**" if parameter.kind is parameter.VAR_KEYWORD else parameter.name
-        hints[name] = Any
-        if parameter.annotation is parameter.empty:
-            continue
-        alone = SimpleNamespace(__annotations__={"it": parameter.annotation})
-        try:
-            hint = get_type_hints(alone, space, include_extras=True)["it"]
-        except Exception as exc:  # noqa: BLE001 - whatever the text of an annotation evaluates to
-            hint = _Unreadable(f"its annotation {parameter.annotation!r} means nothing here: {exc}")
-        hints[name] = Any if hint in _PLAIN else hint
-    return hints if any(hint is not Any for hint in hints.values()) else {}
-
-
-def structure(func: Callable[..., Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn decoded *arguments* into what the annotations of *func* promise it.
-
-    Raises `InvalidValue` when a value does not fit its annotation.
-    """
-    hints = _hints(func)
-    if not hints:
-        return dict(arguments)
-    others = hints.get("**", Any)
-    return {
-        name: structured(f"argument {name}", value, hints.get(name, others))
-        for name, value in arguments.items()
-    }
-
-
-def structured(what: str, value: Any, kind: Any) -> Any:
-    """Make plain *value* an instance of *kind*: a class, or any annotation.
-
-    Raises `InvalidValue` when it does not fit; *what* names it there.
-    """
-    if kind is Any:
-        return value
-    if isinstance(kind, _Unreadable):
-        raise InvalidValue(f"{what}: {kind.why}")
-    try:
-        return converter().structure(value, kind)
-    except Exception as exc:  # noqa: BLE001 - whatever a hook, or the class itself, raises
-        from cattrs import transform_error
-
-        problem = "; ".join(transform_error(exc, what, complaint))
-    # Outside of the handler: the error is kept with its traceback, and its causes quote the value.
-    raise InvalidValue(problem)
 
 
 def as_object(text: str | bytes) -> dict[str, Any]:

@@ -18,11 +18,6 @@ from chancy_core.state import State
 __all__ = ["Failure", "Job", "JobOptions", "Limit", "LimitKind", "QueuedJob", "Reference", "State"]
 
 
-def _require(condition: object, message: str) -> None:
-    if not condition:
-        raise InvalidJob(message)
-
-
 def _check_text(job: "Job", name: str, most: int) -> None:
     value = getattr(job, name)
     problem = (
@@ -50,12 +45,13 @@ def _check_integer(job: "Job", name: str, least: int) -> None:
 
 def _check_due(job: "Job", due: datetime) -> None:
     who = f"job {job.func!r}"
-    _require(
-        isinstance(due, datetime) and due.utcoffset() is not None,
-        f"{who}: scheduled_at has no time zone; use datetime.now(UTC) or an aware one",
-    )
+    if not isinstance(due, datetime) or due.utcoffset() is None:
+        raise InvalidJob(
+            f"{who}: scheduled_at has no time zone; use datetime.now(UTC) or an aware one"
+        )
     # In another time zone a year beyond these could not be read back.
-    _require(1 < due.year < 9999, f"{who}: scheduled_at must be in the years 2 to 9998")
+    if not 1 < due.year < 9999:
+        raise InvalidJob(f"{who}: scheduled_at must be in the years 2 to 9998")
 
 
 def _tuple(limits: Iterable[Limit]) -> tuple[Limit, ...]:
@@ -106,15 +102,13 @@ class Job:
         _check_integer(self, "max_attempts", 1)
         for name in ("at_most_once", "exclusive", "keep_result"):
             given = getattr(self, name)
-            _require(
-                isinstance(given, bool),
-                f"job {self.func!r}: {name} is a bool, not {codec.shown(given)}",
+            if not isinstance(given, bool):
+                raise InvalidJob(f"job {self.func!r}: {name} is a bool, not {codec.shown(given)}")
+        if self.at_most_once and self.max_attempts != 1:
+            raise InvalidJob(
+                f"job {self.func!r}: at_most_once leaves no second attempt: max_attempts must be "
+                f"1, not {self.max_attempts}"
             )
-        _require(
-            not self.at_most_once or self.max_attempts == 1,
-            f"job {self.func!r}: at_most_once leaves no second attempt: max_attempts must be 1, "
-            f"not {self.max_attempts}",
-        )
         for name, given in (("kwargs", self.kwargs), ("meta", self.meta)):
             if not isinstance(given, Mapping):
                 raise InvalidJob(f"job {self.func!r}: {name} must be a mapping, not {type(given)}")
@@ -153,7 +147,15 @@ class Job:
 
     def with_kwargs(self, /, **kwargs: Any) -> "Job":
         """Return this job with these arguments, and no others."""
-        return self._asked(kwargs=kwargs)
+        if type(self) is not Job:
+            return self._asked(kwargs=kwargs)
+        # Nothing else is new, and nothing to be checked: this is done for each job of millions.
+        made = object.__new__(Job)
+        put = object.__setattr__.__get__(made)
+        for name in _FIELDS:
+            put(name, getattr(self, name))
+        put("kwargs", kwargs)
+        return made
 
     def with_queue(self, queue: str) -> "Job":
         """Return this job for another queue."""

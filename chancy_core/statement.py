@@ -6,7 +6,7 @@ synchronous connection, or a transaction of the caller's.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Generic, TypeVar
 
@@ -115,6 +115,24 @@ class Statement(Generic[T]):
     ) -> "Statement[T]":
         """Make the statement of the file *name* for an installation."""
         return cls(_rendered(name, names), params, read)
+
+
+@frozen
+class Copy(Statement[T]):
+    """A `COPY ... FROM STDIN`: a statement with the rows that follow it, in pieces of any size.
+
+    They may be made as they are sent, each time anew: an error in that leaves nothing stored. It
+    cannot be run inside of a pipeline.
+    """
+
+    pieces: Iterable[str] = field(repr=False)
+
+    @classmethod
+    def of_rows(
+        cls, name: str, names: Names, pieces: Iterable[str], read: Callable[[Sequence[Row]], T]
+    ) -> "Copy[T]":
+        """Make the statement of the file *name* for an installation."""
+        return cls(_rendered(name, names), {}, read, pieces)
 
 
 def nothing(_: Sequence[Row]) -> None:

@@ -180,10 +180,10 @@ class Twins(abc.ABC):
         return [ref for batch in given.batches(jobs, batch_size) for ref in self._push_sync(batch)]
 
     def _push_sync(self, batch: list[Job]) -> list[Reference]:
-        from chancy_core.store import requests
+        from chancy_core.store import pushing
 
         batch = self.plugins.with_meta(batch)
-        references = self.ask_sync(requests.push(self.names, batch, requests.store_surely))
+        references = self.ask_sync(pushing.push(self.names, batch, pushing.store_surely))
         self.plugins.pushed(references)
         if self.follower is not None:
             self.follower.follow_sync(references)

@@ -4,7 +4,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chancy_core.errors import InvalidValue
-from chancy_core.statement import Names, Statement
+from chancy_core.statement import Copy, Names, Statement
 
 if TYPE_CHECKING:
     import psycopg
@@ -51,14 +51,37 @@ def run_sync(conn: "psycopg.Connection[Any]", statement: Statement[T]) -> T:
     """Run a statement, whatever cursors and rows the connection makes for its owner."""
     import psycopg
 
+    read = statement.read
     with psycopg.Cursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:
+        if isinstance(statement, Copy):
+            with cursor.copy(statement.text) as copy:
+                for piece in statement.pieces:
+                    copy.write(piece)
+            return read(())
         cursor.execute(statement.text, statement.params, binary=True)
-        return statement.read(cursor.fetchall() if cursor.description else ())
+        if conn.pgconn.pipeline_status:
+            with conn.pipeline():  # the answers are there when an inner block is left
+                pass
+        return read(cursor.fetchall() if cursor.description else ())
 
 
 async def _run(conn: "psycopg.AsyncConnection[Any]", statement: Statement[T]) -> T:
     import psycopg
 
-    async with psycopg.AsyncCursor(conn, row_factory=psycopg.rows.tuple_row) as cursor:
+    from chancy_core.postgres import Connection
+    from chancy_core.postgres.cursors import Cursor
+
+    # A COPY of ours that is interrupted leaves its connection usable.
+    kind = Cursor if isinstance(conn, Connection) else psycopg.AsyncCursor
+    read = statement.read
+    async with kind(conn, row_factory=psycopg.rows.tuple_row) as cursor:
+        if isinstance(statement, Copy):
+            async with cursor.copy(statement.text) as copy:
+                for piece in statement.pieces:
+                    await copy.write(piece)
+            return read(())
         await cursor.execute(statement.text, statement.params, binary=True)
-        return statement.read(await cursor.fetchall() if cursor.description else ())
+        if conn.pgconn.pipeline_status:
+            async with conn.pipeline():
+                pass
+        return read(await cursor.fetchall() if cursor.description else ())

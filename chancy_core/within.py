@@ -59,12 +59,12 @@ class Within(abc.ABC):
         Workers find it by polling; with `wake="notify"` they are told at the commit, which takes a
         lock of the whole database for a moment. Raises `InvalidValue` as `push` does.
         """
-        from chancy_core.store import requests
+        from chancy_core.store import pushing
 
         asked = self.plugins.with_meta([given.job(job)])
 
         def first() -> "Request[Reference]":
-            return (yield from requests.push(self.names, asked))[0]
+            return (yield from pushing.push(self.names, asked))[0]
 
         return within(conn, first(), self.names, tell=self._tells(wake))
 
@@ -87,7 +87,7 @@ class Within(abc.ABC):
 
         They are taken and sent a thousand at a time: after an error, roll back.
         """
-        from chancy_core.store import requests
+        from chancy_core.store import pushing
 
         batches = given.batches(jobs, given.BATCH)
 
@@ -95,7 +95,7 @@ class Within(abc.ABC):
             references: list[Reference] = []
             for batch in batches:
                 asked = self.plugins.with_meta(batch)
-                references += yield from requests.push(self.names, asked)
+                references += yield from pushing.push(self.names, asked)
             return references
 
         return within(conn, all_(), self.names, tell=self._tells(wake))

@@ -6,7 +6,7 @@ goes out once what was written is committed. Whoever has a connection can carry 
 is written once.
 """
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,8 +15,7 @@ from chancy_core import codec, hint
 from chancy_core.errors import InvalidQueue, JobNotFound, LeaseLost, QueueNotFound
 from chancy_core.filter import Answer, JobFilter, Page
 from chancy_core.hint import Hint
-from chancy_core.identity import new_id
-from chancy_core.job import Job, QueuedJob, Reference, State
+from chancy_core.job import QueuedJob, State
 from chancy_core.queue import Queue, named
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
@@ -41,67 +40,6 @@ def one(statement: Statement[T]) -> Request[T]:
 def tell(hint: Hint) -> Request[None]:
     """Send a hint, and nothing else."""
     yield hint
-
-
-# -- pushing ---------------------------------------------------------------------------------------
-
-#: Stores jobs under their ids, and answers which were stored.
-Storing = Callable[[Names, Mapping[UUID, Job]], Request[set[UUID]]]
-
-
-def push(
-    names: Names, batch: Sequence[Job], store: Storing | None = None
-) -> Request[list[Reference]]:
-    """Store jobs; answers their references in this order.
-
-    A job whose unique key a live job holds is not stored: that one is referred to. *store* is how
-    they are stored: by default in a transaction of the caller's, whose commit is the caller's.
-    """
-    jobs = {new_id(): job for job in batch}
-    references: dict[UUID, Reference] = {}
-    rest = jobs
-    while rest:
-        stored = yield from (store or _store_once)(names, rest)
-        references |= {id_: Reference(id_) for id_ in stored}
-        rest = {id_: job for id_, job in rest.items() if id_ not in stored}
-        keys = [job.unique_key for job in rest.values() if job.unique_key is not None]
-        if keys:
-            held = yield statements.holders(names, keys)
-            for id_, job in rest.items():
-                if job.unique_key in held:
-                    references[id_] = Reference(held[job.unique_key], new=False)
-        # Whoever held a key may have finished meanwhile: those jobs are pushed once more.
-        rest = {id_: job for id_, job in rest.items() if id_ not in references}
-    for name, due in ((hint.PUSHED, False), (hint.SCHEDULED, True)):
-        for queue in sorted({j.queue for j in batch if (j.scheduled_at is not None) is due}):
-            yield Hint(name, queue)
-    return [references[id_] for id_ in jobs]
-
-
-def _store_once(names: Names, jobs: Mapping[UUID, Job]) -> Request[set[UUID]]:
-    stored: set[UUID] = yield statements.push(names, jobs)
-    return stored
-
-
-def store_surely(names: Names, jobs: Mapping[UUID, Job]) -> Request[set[UUID]]:
-    """Store jobs in a transaction of their own; answers the ids stored.
-
-    If the connection is lost, it is not known whether the commit was: the push is repeated,
-    without those jobs that had arrived after all, be they live or finished by now.
-    """
-    from psycopg import OperationalError
-
-    try:
-        arrived: set[UUID] = yield statements.push(names, jobs)
-    except OperationalError:
-        arrived = yield statements.stored(names, list(jobs))
-        rest = {id_: job for id_, job in jobs.items() if id_ not in arrived}
-        if rest:
-            again = yield statements.push(names, rest)
-            # The first try may have been committing still: the second waited for it then.
-            late = yield statements.stored(names, list(rest))
-            arrived |= again | late
-    return arrived
 
 
 # -- jobs that are there ---------------------------------------------------------------------------

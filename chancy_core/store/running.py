@@ -10,7 +10,7 @@ import anyio
 import psycopg
 
 from chancy_core.postgres import Connection
-from chancy_core.statement import Statement
+from chancy_core.statement import Copy, Statement
 
 T = TypeVar("T")
 
@@ -27,8 +27,14 @@ AGAIN = 10
 
 async def run_on(conn: Connection, statement: Statement[T]) -> T:
     """Run a statement on a connection and read its answer."""
+    read = statement.read
+    if isinstance(statement, Copy):
+        async with conn.cursor().copy(statement.text) as copy:
+            for piece in statement.pieces:
+                await copy.write(piece)
+        return read(())
     cursor = await conn.execute(statement.text, statement.params, binary=True)
-    return statement.read(await cursor.fetchall() if cursor.description else ())
+    return read(await cursor.fetchall() if cursor.description else ())
 
 
 async def persist(run: Callable[[], Awaitable[T]]) -> T:

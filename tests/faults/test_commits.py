@@ -9,6 +9,7 @@ import pytest
 
 from chancy import Chancy, Queue
 from chancy_core.errors import ChancyError
+from chancy_core.store.statements.pushing import MANY
 from tests.faults.armada import Member
 from tests.faults.scenario import Scenario, scenario
 from tests.faults.sizes import figure, size
@@ -108,6 +109,20 @@ def _push(run: Scenario, cut: Chancy) -> None:
     assert run.chancy.sync_get_job(reference).unique_key == job.unique_key
 
 
+def _push_many(run: Scenario, cut: Chancy) -> None:
+    jobs = run.jobs("work", MANY, seconds=0.0)
+    labels = [job.kwargs["label"] for job in jobs]
+    run.record.say("pushing", labels=labels)
+    try:
+        references = cut.sync_push_many(jobs)
+    except psycopg.OperationalError:
+        return
+    for reference, label in zip(references, labels, strict=True):
+        run.record.say("acked", job=reference.id, label=label)
+    found = run.chancy.sync_get_jobs(references)
+    assert sorted(job.kwargs["label"] for job in found) == sorted(labels)
+
+
 def _cancel(run: Scenario, cut: Chancy) -> None:
     (reference,) = run.push(run.jobs("work", 1))
     if _told(lambda: cut.sync_cancel_job(reference)):
@@ -153,6 +168,7 @@ def _delete(run: Scenario, cut: Chancy) -> None:
 
 PRODUCERS: dict[str, Callable[[Scenario, Chancy], None]] = {
     "push": _push,
+    "push_many": _push_many,
     "cancel": _cancel,
     "retry": _retry,
     "purge": _purge,

@@ -38,6 +38,7 @@ class Link:
         self.batch: list[bytes] = []  # the statements since the last point where it waited
         self.transaction: list[str] = []
         self.inside = False
+        self.copying = False
         self.cut_at_ready = threading.Event()
         self.started = False
         self.open = wire.open
@@ -110,6 +111,9 @@ class Link:
             self.batch.append(self.current)
         elif kind == b"Q":
             self.batch.append(message[TEXT].rstrip(b"\0"))
+            self.copying = self.batch[-1].rstrip().endswith(b"FROM STDIN")
+        elif kind in {b"c", b"f"}:
+            self.copying = False
         return kind not in {b"P", b"B", b"D", b"E", b"C"}
 
     def _send(self, data: bytes) -> None:
@@ -132,6 +136,8 @@ class Link:
         if b"BEGIN" in first:
             self.inside, self.transaction = True, []
         self.transaction += known
+        if self.copying:  # its rows are still to come, and then its end
+            return []
         if b"COMMIT" in first or not self.inside:
             self.inside = b"BEGIN" in first and b"COMMIT" not in first
             done, self.transaction = self.transaction, []

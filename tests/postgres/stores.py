@@ -11,7 +11,7 @@ from chancy_core.job import Failure
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.postgres import Pool
 from chancy_core.statement import Names
-from chancy_core.store import requests, statements
+from chancy_core.store import pushing, statements
 from chancy_core.store.rows import Claimed
 from chancy_core.store.store import Store
 
@@ -27,7 +27,7 @@ async def opened(dsn: str) -> AsyncIterator[Store]:
 
 async def surely(store: Store, jobs: Mapping[UUID, Job]) -> set[UUID]:
     """Store jobs as an application does; answers the ids stored."""
-    return await store.ask(requests.store_surely(NAMES, jobs), lambda _: None)
+    return await store.ask(pushing.store_surely(NAMES, jobs), lambda _: None)
 
 
 async def push(store: Store, *jobs: Job) -> list[UUID]:

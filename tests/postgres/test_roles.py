@@ -22,6 +22,7 @@ from chancy_core.roles import RIGHTS
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
 from chancy_core.testing.databases import database
+from chancy_core.transaction import run_sync as run
 from tests.roles import Granted, granted
 
 ROOT = Path(__file__).parents[2]
@@ -103,11 +104,6 @@ def connections(there: Granted, running: QueuedJob) -> Iterator[dict[str, psycop
         yield {who: stack.enter_context(psycopg.connect(there[who])) for who in WHO}
 
 
-def run(conn: psycopg.Connection, statement: Statement[Any]) -> Any:
-    cursor = conn.execute(statement.text, statement.params, binary=True)
-    return statement.read(cursor.fetchall() if cursor.description else ())
-
-
 def announce(worker: UUID) -> Statement[None]:
     return statements.announce(NAMES, worker, name="w", hostname="h", pid=1, tags=["*"], lease=60.0)
 
@@ -147,6 +143,7 @@ def sample(name: str, job: QueuedJob) -> Statement[Any]:
         "promote": lambda: statements.promote(NAMES),
         "purge": lambda: statements.purge(NAMES, [job.id]),
         "push": lambda: statements.push(NAMES, asked),
+        "push_many": lambda: statements.push_many(NAMES, {new_id(): Job("f")}, meanwhile=False),
         "push_again": lambda: statements.stored(NAMES, [job.id]),
         "queues": lambda: statements.queues(NAMES),
         "rate_charge": lambda: statements.rate_charge(NAMES, "q", 1),

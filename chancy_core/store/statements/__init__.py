@@ -8,7 +8,6 @@ from chancy_core.store.statements.asking import list_jobs as list_jobs
 from chancy_core.store.statements.asking import made_at as made_at
 from chancy_core.store.statements.asking import notify as notify
 from chancy_core.store.statements.asking import purge as purge
-from chancy_core.store.statements.asking import push as push
 from chancy_core.store.statements.asking import retry as retry
 from chancy_core.store.statements.asking import states as states
 from chancy_core.store.statements.asking import stored as stored
@@ -18,6 +17,9 @@ from chancy_core.store.statements.diagnosing import pins as pins
 from chancy_core.store.statements.diagnosing import server as server
 from chancy_core.store.statements.diagnosing import set_aside as set_aside
 from chancy_core.store.statements.diagnosing import waiting as waiting
+from chancy_core.store.statements.pushing import fit_for_copy as fit_for_copy
+from chancy_core.store.statements.pushing import push as push
+from chancy_core.store.statements.pushing import push_many as push_many
 from chancy_core.store.statements.queues import all_queues as all_queues
 from chancy_core.store.statements.queues import declare as declare
 from chancy_core.store.statements.queues import delete_queue as delete_queue

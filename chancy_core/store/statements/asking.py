@@ -1,14 +1,14 @@
 """What applications ask about jobs."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from chancy_core import codec
 from chancy_core.filter import JobFilter
 from chancy_core.hint import Hint
-from chancy_core.job import Job, QueuedJob, State
+from chancy_core.job import QueuedJob, State
 from chancy_core.statement import Names, Row, Statement, nothing
 from chancy_core.store import rows
 
@@ -31,30 +31,6 @@ def made_at(ids: Iterable[UUID]) -> datetime:
     oldest = min((id_.int >> 80 for id_ in ids), default=0) / 1000
     latest = time.time() + CLOCK_SLACK.total_seconds()
     return datetime.fromtimestamp(oldest if oldest <= latest else 0, UTC) - CLOCK_SLACK
-
-
-def push(names: Names, jobs: Mapping[UUID, Job]) -> Statement[set[UUID]]:
-    """Store *jobs* under their ids; answers those stored.
-
-    Raises `InvalidValue` for what cannot be stored, before anything is sent.
-    """
-    values = list(jobs.values())
-    params = {
-        "id": list(jobs),
-        "queue": [job.queue for job in values],
-        "func": [job.func for job in values],
-        "args": [codec.encode(job.kwargs, f"arguments of {job.func}") for job in values],
-        "meta": [codec.encode(job.meta, f"meta of {job.func}") for job in values],
-        "limits": [rows.limits_text(job.limits) for job in values],
-        "priority": [job.priority for job in values],
-        "max_attempts": [job.max_attempts for job in values],
-        "unique_key": [job.unique_key for job in values],
-        "scheduled_at": [rows.instant(job.scheduled_at) for job in values],
-        "at_most_once": [job.at_most_once for job in values],
-        "exclusive": [job.exclusive for job in values],
-        "keep_result": [job.keep_result for job in values],
-    }
-    return Statement.of("push", names, params, ids_of)
 
 
 def stored(names: Names, ids: Sequence[UUID]) -> Statement[set[UUID]]:

@@ -14,7 +14,7 @@ from chancy_core.hooks import Plugin
 from chancy_core.job import Failure
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.statement import Names, Statement, nothing
-from chancy_core.store import requests, statements
+from chancy_core.store import pushing, requests, statements
 from chancy_core.store.carrying import Request, carry_out
 from chancy_core.store.store import TRANSIENT
 from tests.faults.explorer.part import Part, operation
@@ -143,7 +143,7 @@ async def push(part: Part) -> Any:
     """Push jobs under the keys of those that are there."""
     keys = [part.situation.key(id_) for id_ in part.ids]
     jobs = [Job("f", queue=part.situation.queue, unique_key=key) for key in keys]
-    return await part.ask(requests.push(NAMES, jobs, requests.store_surely))
+    return await part.ask(pushing.push(NAMES, jobs, pushing.store_surely))
 
 
 @operation("pending")
@@ -162,7 +162,7 @@ async def push_again(part: Part) -> Any:
             raise cut
         return await part.run(statement)
 
-    return await carry_out(requests.store_surely(NAMES, _asked(part)), run, lambda _: None)
+    return await carry_out(pushing.store_surely(NAMES, _asked(part)), run, lambda _: None)
 
 
 @operation("pending", "running", "orphaned", "due", "mixed")

@@ -1,5 +1,7 @@
 """The steps of applications and of operators."""
 
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -11,7 +13,7 @@ from hypothesis.stateful import MultipleResults, multiple, precondition, rule
 from chancy import Job, Queue, Reference
 from chancy_core.errors import QueueNotFound
 from chancy_core.filter import Answer
-from chancy_core.store import requests, statements
+from chancy_core.store import pushing, requests, statements
 from tests.faults.machine.rows import ModelQueue
 from tests.faults.machine.stage import DOUBT, JOBS, QUEUES, Stage
 from tests.postgres.stores import NAMES
@@ -53,12 +55,12 @@ class Asking(Stage):
         jobs = [self._job(ask) for ask in asks]
         stored: dict[UUID, Job] = {}
 
-        def store(names: Any, batch: dict[UUID, Job]) -> requests.Request[set[UUID]]:
+        def store(names: Any, batch: Mapping[UUID, Job]) -> requests.Request[AbstractSet[UUID]]:
             stored.update(batch)
             self.laws.pushed |= batch.keys()
-            return (yield from requests.store_surely(names, batch))
+            return (yield from pushing.store_surely(names, batch))
 
-        references = self.rig.ask(requests.push(NAMES, jobs, store))
+        references = self.rig.ask(pushing.push(NAMES, jobs, store))
         assert len(references) == len(jobs)
         self._check_keys(jobs, references)
         for job, reference in zip(jobs, references, strict=True):

@@ -1,0 +1,111 @@
+"""How jobs are stored: one statement for any of them, and COPY for many that are plain."""
+
+from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from functools import lru_cache
+from uuid import UUID
+
+from attrs import frozen
+
+from chancy_core import codec
+from chancy_core.job import Job
+from chancy_core.statement import Copy, Names, Statement
+from chancy_core.store import rows
+from chancy_core.store.statements.asking import ids_of
+
+#: From so many jobs on, COPY takes half the time of the statement, or less.
+MANY = 50
+#: Characters that are sent at once, or more.
+_PIECE = 16_384
+
+_ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_BOOLEANS = ("f", "t")
+
+
+def push(names: Names, jobs: Mapping[UUID, Job]) -> Statement[AbstractSet[UUID]]:
+    """Store *jobs* under their ids; answers those stored.
+
+    Raises `InvalidValue` for what cannot be stored, before anything is sent.
+    """
+    values = list(jobs.values())
+    params = {
+        "id": list(jobs),
+        "queue": [job.queue for job in values],
+        "func": [job.func for job in values],
+        "args": [_args(job) for job in values],
+        "meta": [_meta(job) for job in values],
+        "limits": [rows.limits_text(job.limits) for job in values],
+        "priority": [job.priority for job in values],
+        "max_attempts": [job.max_attempts for job in values],
+        "unique_key": [job.unique_key for job in values],
+        "scheduled_at": [rows.instant(job.scheduled_at) for job in values],
+        "at_most_once": [job.at_most_once for job in values],
+        "exclusive": [job.exclusive for job in values],
+        "keep_result": [job.keep_result for job in values],
+    }
+    return Statement.of("push", names, params, ids_of)
+
+
+def fit_for_copy(jobs: Collection[Job]) -> bool:
+    """Whether `push_many` can store these, and is worth it."""
+    return len(jobs) >= MANY and all(
+        job.unique_key is None and job.scheduled_at is None for job in jobs
+    )
+
+
+def push_many(
+    names: Names, jobs: Mapping[UUID, Job], *, meanwhile: bool
+) -> Copy[AbstractSet[UUID]]:
+    """Store all of *jobs*, or none; they are `fit_for_copy`.
+
+    Raises `InvalidValue` for what cannot be stored: before anything is sent, or, if *meanwhile*,
+    where the statement is run: rows are then written while the server takes in those before.
+    """
+    rows = _Rows(jobs)
+    return Copy.of_rows(
+        "push_many", names, rows if meanwhile else tuple(rows), lambda _: jobs.keys()
+    )
+
+
+@frozen
+class _Rows:
+    """Jobs as COPY reads them, written whenever they are iterated over."""
+
+    jobs: Mapping[UUID, Job]
+
+    def __iter__(self) -> Iterator[str]:
+        piece: list[str] = []
+        size = 0
+        for id_, job in self.jobs.items():
+            line = _line(id_, job)
+            piece.append(line)
+            size += len(line)
+            if size >= _PIECE:
+                yield "".join(piece)
+                piece, size = [], 0
+        yield "".join(piece)
+
+
+def _line(id_: UUID, job: Job) -> str:
+    """Write a row as COPY reads it: its text format, in which a backslash begins an escape."""
+    args, meta = _args(job).replace("\\", r"\\"), _meta(job).replace("\\", r"\\")
+    limits = rows.limits_text(job.limits) or r"\N"
+    return (
+        f"{id_.hex}\t{_escaped(job.queue)}\t{_escaped(job.func)}\tpending\t"
+        f"{job.priority:d}\t{job.max_attempts:d}\t{_BOOLEANS[job.at_most_once]}\t"
+        f"{_BOOLEANS[job.exclusive]}\t{_BOOLEANS[job.keep_result]}\t{limits}\t{meta}\t{args}\n"
+    )
+
+
+def _args(job: Job) -> str:
+    return codec.encode(job.kwargs, f"arguments of {job.func}")
+
+
+def _meta(job: Job) -> str:
+    return codec.encode(job.meta, f"meta of {job.func}")
+
+
+@lru_cache(maxsize=1024)
+def _escaped(text: str) -> str:
+    """Write the name of a queue or a function; JSON has nothing to be escaped but backslashes."""
+    return str.translate(text, _ESCAPES)
