@@ -1,28 +1,37 @@
 """Ours beside the limit and the peers, in turns on one server: `python -m tests.benchmarks`.
 
-    python -m tests.benchmarks [--cells push drain] [--rounds 5] [--jobs N] [--peers NAME ...]
+    python -m tests.benchmarks [--cells push drain] [--rounds 5] [--size N | --scale 0.01]
+                               [--peers NAME ...] [--to FIGURES.json] [--page docs/performance.md]
 
 Prints for each cell the median, the spread and the ratio of each side, and what is owed. `--to`
-keeps the raw figures as JSON. Peers are installed from the package index, each into an environment
-of its own below ~/.cache; one that cannot be is left out, and named with the reason.
+keeps the raw figures as JSON, beside those of other cells that are there already; `--page` writes
+the tables of all that is kept there into a page, and draws its plots. Peers are installed from
+their package index, each into an environment of its own below ~/.cache; one that cannot be is left
+out, and named with the reason.
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.benchmarks import report
-from tests.benchmarks.cells import CELLS, LIMIT, OWN, PEER_NAMES, Side
+from tests.benchmarks import kept, page, report
+from tests.benchmarks.catalogue import CELLS
+from tests.benchmarks.cells import PEER_NAMES, SCALE, Cell, Side, scaled
 from tests.benchmarks.environments import NotInstalled
+from tests.benchmarks.figures import Figures
 from tests.benchmarks.peers import PEERS
-from tests.benchmarks.rounds import Figures, measure
+from tests.benchmarks.rounds import Failed, measure
 from tests.benchmarks.server import durable_server
 
+#: How often each side is measured, if neither the run nor the cell says so.
+ROUNDS = 5
 
-def sides(names: Sequence[str]) -> list[Side]:
-    """Our own sides and the peers of these names that can be run."""
-    found = list(OWN)
+
+def peers(names: Sequence[str]) -> list[Side]:
+    """The peers of these names that can be run."""
+    found = []
     for peer in PEERS:
         if peer.name in names:
             try:
@@ -32,29 +41,56 @@ def sides(names: Sequence[str]) -> list[Side]:
     return found
 
 
-def main() -> int:
-    """Measure, print and keep; the status is 1 if something that is owed is not there."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def arguments() -> argparse.ArgumentParser:
+    """What can be asked for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     cells = [cell.name for cell in CELLS]
     parser.add_argument("--cells", nargs="+", choices=cells, default=cells)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--jobs", type=int, help="of each cell, in place of its own number")
+    parser.add_argument("--rounds", type=int, help="of each cell, in place of its own number")
+    parser.add_argument("--size", "--jobs", type=int, help="of each cell, in place of its own")
+    parser.add_argument("--scale", type=float, default=1.0, help="of all sizes, such as 0.01")
     parser.add_argument(
         "--peers", nargs="*", choices=PEER_NAMES, default=PEER_NAMES, help="which of them, if any"
     )
     parser.add_argument("--to", type=Path, help="where the raw figures are kept")
-    told = parser.parse_args()
-    all_: list[Figures] = []
-    there = sides(told.peers)
+    parser.add_argument("--page", type=Path, help="the page that is written from what is kept")
+    return parser
+
+
+def main() -> int:
+    """Measure, print and keep; the status is 1 if something that is owed is not there."""
+    told = arguments().parse_args()
+    if told.page and not told.to:
+        raise SystemExit("--page is written from the figures that --to keeps")
+    os.environ[SCALE] = str(told.scale)
+    wanted = [cell for cell in CELLS if cell.name in told.cells]
+    others = peers(told.peers) if any(cell.peers for cell in wanted) else []
+    broken = False
     with durable_server() as server:
         about = report.machine(server)
-        for cell in CELLS:
-            if cell.name in told.cells:
-                all_.append(measure(cell, there, server, told.rounds, told.jobs or cell.jobs))
-                print("\n" + report.table(all_[-1], LIMIT) + "\n", flush=True)
-    if told.to:
-        report.save(told.to, about, all_)
-    return int(any(ratio < owed.least for each in all_ for owed, _, ratio in each.kept()))
+        for cell in wanted:
+            try:
+                figures = run(cell, others, server, told)
+            except Failed as exc:  # the other cells may take an hour, and can be measured
+                print(f"\n**{cell.name}** could not be measured: {exc}\n", flush=True)
+                broken = True
+                continue
+            print("\n" + report.table(figures) + "\n", flush=True)
+            broken |= bool(figures.broken())
+            if told.to:
+                kept.keep(told.to, about, figures)
+    if told.page:
+        page.write(told.page, kept.load(told.to))
+    return int(broken)
+
+
+def run(cell: Cell, others: Sequence[Side], server: str, told: argparse.Namespace) -> Figures:
+    """Measure one cell as it was asked for."""
+    there = [*cell.sides, *(others if cell.peers else ())]
+    rounds = told.rounds or cell.rounds or ROUNDS
+    return measure(cell, there, server, rounds, told.size or scaled(cell.size))
 
 
 if __name__ == "__main__":
