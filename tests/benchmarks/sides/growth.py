@@ -43,7 +43,7 @@ async def grown(told: argparse.Namespace) -> list[Queue]:
     if not told.finished:
         with psycopg.connect(side.DSN, autocommit=True) as conn:
             conn.execute("TRUNCATE chancy_history")
-    elif not side.count("SELECT count(*) FROM (SELECT FROM chancy_history LIMIT 1) AS any"):
+    elif not side.count("SELECT count(*) FROM (SELECT FROM chancy_history LIMIT 1) AS some_row"):
         fill.finished_today(scaled(told.finished))
     for state, rows in (("pending", told.pending), ("scheduled", told.scheduled)):
         there = side.count(f"SELECT count(*) FROM chancy_jobs WHERE state = '{state}'")
