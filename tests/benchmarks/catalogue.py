@@ -188,7 +188,7 @@ AGED = (
     Cell(
         "growth",
         "one worker drains jobs in a database that has grown",
-        20_000,
+        50_000,
         (ours(EMPTY, "growth"), *(ours(name, "growth", *how) for name, how in GROWN.items())),
         tuple(
             owed

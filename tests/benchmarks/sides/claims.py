@@ -55,8 +55,12 @@ def timed() -> Iterator[list[Claim]]:
 
 
 def p99_ms(claims: Sequence[Claim]) -> float:
-    """The time that all but one in a hundred take at most, of those that found something."""
-    return 1000 * work.percentile((one.seconds for one in claims if one.rows), 0.99)
+    """The time that all but one in a hundred take at most, of those that found something.
+
+    Infinite if none did: jobs wait then, and nobody gets them.
+    """
+    took = [one.seconds for one in claims if one.rows]
+    return 1000 * work.percentile(took, 0.99) if took else float("inf")
 
 
 def buffers_per_row(free: dict[str, int], times: int) -> float:

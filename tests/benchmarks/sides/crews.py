@@ -4,7 +4,6 @@ python -m tests.benchmarks.sides.crews CELL JOBS
 """
 
 import time
-from collections.abc import Sequence
 
 from anyio import to_thread
 
@@ -12,6 +11,7 @@ from chancy import Chancy, Queue
 from tests.benchmarks.peers import side
 from tests.benchmarks.sides import work
 from tests.benchmarks.sides.member import Member, members
+from tests.benchmarks.spans import longest_gap
 
 #: Jobs that are long enough for a queue that holds twenty of them to be divided unfairly.
 LONG = 0.02
@@ -59,15 +59,6 @@ async def fairness(jobs: int) -> dict[str, float]:
 def idle(member: Member, begin: float, last: float) -> float:
     """The longest time in which no job ran on a member: from the push until the last one began."""
     return longest_gap([(begun, end) for _, begun, end in member.spans], begin, last)
-
-
-def longest_gap(spans: Sequence[tuple[float, float]], begin: float, end: float) -> float:
-    """The longest time between two moments that no span covers."""
-    longest, covered = 0.0, begin
-    for since, until in sorted(spans):
-        longest = max(longest, min(since, end) - covered)
-        covered = max(covered, until)
-    return max(longest, end - covered)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,11 @@ SELECT count(*), extract(epoch FROM max(finished_at) - min(started_at))::float8
 
 
 def queues(number: int) -> list[Queue]:
-    """One queue of 200 slots, or many of 20 each."""
-    if number == 1:
-        return [work.QUEUE]
-    return [work.QUEUE.options(name=f"q{n}" if n else "q", concurrency=20) for n in range(number)]
+    """One queue of 200 slots, or many that have as many in all."""
+    slots = max(1, CLAIMED // number)
+    return [
+        work.QUEUE.options(name=f"q{n}" if n else "q", concurrency=slots) for n in range(number)
+    ]
 
 
 async def grown(told: argparse.Namespace) -> list[Queue]:
