@@ -35,16 +35,33 @@ def command_of(peer: Peer) -> tuple[list[str], dict[str, str]]:
 
 def python_of(peer: Peer) -> Path:
     """The interpreter of the peer's environment, which is made if it is not there."""
-    _check_version(peer, "Python", sys.version_info[:2])
+    interpreter, version = _interpreter(peer)
     packages = (*peer.packages, "psycopg[binary]==3.3.9")
-    folder = _folder(sys.version, packages)
+    folder = _folder(version, packages)
     python = folder / "bin" / "python"
     if not (folder / "complete").exists():
         print(f"installing {', '.join(peer.packages)} …", flush=True)
-        _run(peer, sys.executable, "-m", "venv", "--clear", str(folder))
+        _run(peer, interpreter, "-m", "venv", "--clear", str(folder))
         _run(peer, str(python), "-m", "pip", "install", "--quiet", *packages)
         (folder / "complete").touch()
     return python
+
+
+def _interpreter(peer: Peer) -> tuple[str, str]:
+    """This Python, or for a peer that needs a newer one the oldest such that is about."""
+    if sys.version_info[:2] >= peer.oldest:
+        return sys.executable, sys.version
+    root = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
+    major, minor = peer.oldest
+    for newer in range(minor, minor + 4):
+        name = f"python{major}.{newer}"
+        found = [*sorted(root.glob(f"versions/{major}.{newer}.*/bin/{name}")), shutil.which(name)]
+        for candidate in filter(None, found):
+            said = subprocess.run([candidate, "-VV"], check=False, capture_output=True, text=True)
+            if said.returncode == 0:  # a shim of pyenv's fails for what is not selected
+                return str(candidate), said.stdout
+    _check_version(peer, "Python", sys.version_info[:2])
+    raise AssertionError("this Python is new enough")
 
 
 def node_for(peer: Peer) -> tuple[Path, Path]:

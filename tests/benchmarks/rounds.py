@@ -58,11 +58,14 @@ def _shown(cell: Cell, answer: Answer) -> str:
 def _once(cell: Cell, side: Side, server: str, size: int, kept: str | None) -> Answer:
     with ExitStack() as own:
         dsn = kept or own.enter_context(database(server))
-        done = subprocess.run(
-            [*side.command, cell.name, str(max(1, round(size * side.share)))],
-            cwd=ROOT, env=os.environ | side.environment | {"CHANCY_BENCHMARK_DSN": dsn},
-            check=False, capture_output=True, text=True, timeout=PATIENCE,
-        )  # fmt: skip
+        try:
+            done = subprocess.run(
+                [*side.command, cell.name, str(max(1, round(size * side.share)))],
+                cwd=ROOT, env=os.environ | side.environment | {"CHANCY_BENCHMARK_DSN": dsn},
+                check=False, capture_output=True, text=True, timeout=PATIENCE,
+            )  # fmt: skip
+        except subprocess.TimeoutExpired as exc:
+            raise Failed(f"{side.name} at {cell.name}: not done after {PATIENCE} s") from exc
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-2000:]
         raise Failed(f"{side.name} at {cell.name}: {said}")

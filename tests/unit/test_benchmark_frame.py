@@ -209,6 +209,15 @@ def test_a_later_run_replaces_only_what_it_measured(tmp_path: Path) -> None:
     assert [each.about["date"] for each in found] == ["2026-01-02", "2026-02-02"]
 
 
+def test_a_ratio_has_fallen_when_a_third_of_it_is_gone() -> None:
+    before = [kept.Kept(ABOUT, kept_cell("drain", 60.0))]
+    assert list(kept.fallen(before, kept_cell("drain", 41.0))) == []
+    (said,) = kept.fallen(before, kept_cell("drain", 39.0))
+    assert said == f"drain, {OURS}: 0.39 of limit, once 0.60"
+    assert list(kept.fallen([], kept_cell("drain", 1.0))) == []
+    assert list(kept.fallen(before, kept_cell("push", 1.0))) == []
+
+
 def test_the_page_keeps_what_stands_around_the_markers(tmp_path: Path) -> None:
     path = tmp_path / "performance.md"
     path.write_text(f"Before.\n\n{page.BEGIN}\nold\n{page.END}\n\nAfter.\n")

@@ -92,13 +92,14 @@ class Seen:
     async def back(self, peace: float) -> float:
         """The seconds until the claims of a window are as quick as in peace, and nothing lags."""
         begin = time.monotonic()
-        while time.monotonic() - begin < PATIENCE:
+        patience = scaled(PATIENCE, 5)
+        while time.monotonic() - begin < patience:
             window = scaled(WINDOW)
             since, self.backlog = time.monotonic(), 0
             took = await self.watch(window)
             if took <= peace * NORMAL + SPARE_MS and self.backlog < RATE / 10:
                 return since - begin
-        return float(PATIENCE)
+        return float(patience)
 
 
 async def pressed(told: argparse.Namespace) -> dict[str, float]:
