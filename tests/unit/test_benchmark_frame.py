@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -258,8 +259,8 @@ def test_a_plot_has_bars_in_proportion_and_names_that_are_text() -> None:
     wide = plot.WIDTH - plot.LEFT - plot.RIGHT
     assert f"h{wide / 2:.1f}" in drawn
     assert f"h{wide:.1f}" in drawn
-    assert "&lt;Rates&gt;" in drawn
-    assert "a &amp; b" in drawn
+    texts = [each.text for each in ET.fromstring(drawn).iter() if each.tag.endswith("text")]
+    assert texts == ["<Rates>", "a & b", "50", "c", "100"]
 
 
 def test_the_bars_of_ours_are_told_from_others() -> None:

@@ -26,7 +26,7 @@ LATER = 0.5
 WAITS = """
 SELECT coalesce(max(extract(epoch FROM clock_timestamp() - waitstart)), 0)::float8
   FROM pg_locks JOIN pg_stat_activity USING (pid)
- WHERE NOT granted AND application_name <> 'going' AND pg_locks.pid <> pg_backend_pid()
+ WHERE NOT granted AND application_name <> 'going' AND backend_type = 'client backend'
    AND datname = current_database()
 """
 

@@ -56,7 +56,7 @@ def _finished(rows: int, since: str, until: str) -> None:
         (begin, end) = conn.execute(f"SELECT {since}, {until}").fetchone() or (None, None)
         told = {"rows": rows, "since": begin, "until": end, "queue": QUEUE.name}
         conn.execute(_FINISHED, told)
-    side.analyze("chancy_history")
+    _settle("chancy_history")
 
 
 def pending(rows: int, priority: int) -> None:
@@ -73,4 +73,11 @@ def _live(rows: int, state: str, priority: int, due: str) -> None:
     with psycopg.connect(side.DSN, autocommit=True) as conn:
         told = {"rows": rows, "state": state, "priority": priority, "due": due}
         conn.execute(_LIVE, told | {"queue": QUEUE.name})
-    side.analyze("chancy_jobs")
+    _settle("chancy_jobs")
+
+
+def _settle(table: str) -> None:
+    """Have the server do now what it would do later, while something is measured."""
+    side.analyze(table)
+    with psycopg.connect(side.DSN, autocommit=True) as conn:
+        conn.execute("CHECKPOINT")

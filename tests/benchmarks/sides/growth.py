@@ -59,7 +59,6 @@ async def growth(told: argparse.Namespace) -> dict[str, float]:
     """One round: pages per claimed row, then the drain."""
     declared = await grown(told)
     names = [queue.name for queue in declared]
-
     made = work.jobs(work.counted, range(told.jobs), priority=FIRST)
     async with Chancy(side.DSN) as chancy:
         references = await chancy.push_many(
