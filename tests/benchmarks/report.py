@@ -1,17 +1,13 @@
-"""The report of a run: a table for each cell, and the raw figures beside it."""
+"""The report of a run: on what it was made, and a table for each cell."""
 
-import json
 import os
 import platform
-import statistics
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from pathlib import Path
 
 import psycopg
 
-from tests.benchmarks.rounds import Figures
+from tests.benchmarks.figures import Figures
 
 SETTINGS = ("shared_buffers", "fsync", "synchronous_commit", "full_page_writes", "autovacuum")
 NAMES = ("chancy", "anyio", "trio", "psycopg")
@@ -35,34 +31,40 @@ def machine(server: str) -> dict[str, object]:
     }
 
 
-def table(figures: Figures, reference: str) -> str:
-    """One cell as Markdown: each side's median, spread, and ratio to *reference*."""
-    lines = [
-        f"**{figures.cell.name}**: {figures.cell.what}.",
-        "",
-        f"| side | jobs/s, median | lowest to highest | beside {reference} |",
-        "| --- | --- | --- | --- |",
-    ]
-    for side in sorted(figures.rates, key=figures.median, reverse=True):
-        rates = figures.rates[side]
-        lines.append(
-            f"| {side} | {statistics.median(rates):,.0f} | {min(rates):,.0f} to {max(rates):,.0f}"
-            f" | {figures.ratio(side, reference):.2f} |"
-        )
-    lines += ["", *_owed(figures)]
-    lines += [f"* {side} could not: {why.splitlines()[-1]}" for side, why in figures.failed.items()]
-    return "\n".join(lines)
+def table(figures: Figures) -> str:
+    """One cell as Markdown: each side's figures, the spread of the first, and its ratio."""
+    cell, main = figures.cell, figures.cell.main
+    head = ["side", f"{main.title}, median", "lowest to highest"]
+    beside = cell.reference if cell.reference in figures.sides() else ""
+    head += [f"beside {beside}"] if beside else []
+    others = [column for column in cell.columns[1:] if _measured(figures, column.figure)]
+    head += [column.title for column in others]
+    lines = [f"**{cell.name}**: {cell.what}.", "", _row(head), _row(["---"] * len(head))]
+    for side in figures.sides():
+        found = figures.values(side, main.figure)
+        row = [side, main.show(figures.median(side))]
+        row.append(f"{main.show(min(found))} to {main.show(max(found))}")
+        row += [f"{figures.ratio(side, beside):.2f}"] if beside else []
+        for column in others:
+            there = figures.values(side, column.figure)
+            row.append(column.show(figures.median(side, column.figure)) if there else "")
+        lines.append(_row(row))
+    return "\n".join([*lines, "", *_owed(figures)])
+
+
+def _measured(figures: Figures, figure: str) -> bool:
+    return any(figures.values(side, figure) for side in figures.sides())
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def _owed(figures: Figures) -> list[str]:
-    return [
-        f"* {owed.side} owes {owed.least} of {of}: {ratio:.2f},"
-        f" {'kept' if ratio >= owed.least else 'NOT kept'}"
-        for owed, of, ratio in figures.kept()
-    ]
-
-
-def save(to: Path, about: dict[str, object], all_: Sequence[Figures]) -> None:
-    """Keep the raw figures as JSON."""
-    raw = {figures.cell.name: figures.rates for figures in all_}
-    to.write_text(json.dumps(about | {"rates": raw}, indent=1) + "\n")
+    lines = []
+    for owed, of, value in figures.kept():
+        whom = f" ({of})" if of != owed.of else ""
+        said = "kept" if owed.met(value) else "NOT kept"
+        lines.append(f"* {owed}{whom}: {value:,.2f}, {said}")
+    lines += [f"* {side} could not: {why.splitlines()[-1]}" for side, why in figures.failed.items()]
+    return lines

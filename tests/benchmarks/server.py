@@ -6,6 +6,13 @@ from contextlib import contextmanager
 
 from chancy_core import embedded
 
+#: Counts statements, but only in a database that asks for it.
+COUNTING = {
+    "shared_preload_libraries": "pg_stat_statements",
+    "pg_stat_statements.track": "none",
+    "max_connections": "200",
+}
+
 
 @contextmanager
 def durable_server() -> Iterator[str]:
@@ -14,5 +21,5 @@ def durable_server() -> Iterator[str]:
         yield told
         return
     safe = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
-    with embedded.throwaway(settings=safe | {"autovacuum": "on"}) as lease:
+    with embedded.throwaway(settings=safe | COUNTING | {"autovacuum": "on"}) as lease:
         yield lease.dsn

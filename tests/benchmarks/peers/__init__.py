@@ -4,6 +4,7 @@ Each has the configuration of its own benchmark; its script says which.
 """
 
 from pathlib import Path
+from typing import Literal
 
 from attrs import field, frozen
 
@@ -16,10 +17,11 @@ class Peer:
 
     name: str
     script: str
-    #: What pip installs, pinned: the newest when the figures were taken.
+    #: What pip or npm installs, pinned: the newest when the figures were taken.
     packages: tuple[str, ...]
-    #: The oldest Python that it runs on.
-    python: tuple[int, int] = (3, 11)
+    language: Literal["Python", "Node"] = "Python"
+    #: The oldest Python, or Node, that it runs on.
+    oldest: tuple[int, int] = (3, 11)
     environment: dict[str, str] = field(factory=dict)
     #: How many of a cell's jobs it gets: the slow ones would take minutes.
     share: float = 1.0
@@ -44,6 +46,20 @@ PEERS = (
         environment={"CHANCY_BENCHMARK_DRIVER": "psycopg"},
     ),
     Peer("procrastinate", "procrastinate_side.py", ("procrastinate==3.10.0",), share=0.05),
-    Peer("oban", "oban_side.py", ("oban==0.7.0",), python=(3, 12), share=0.1),
+    Peer("oban", "oban_side.py", ("oban==0.7.0",), oldest=(3, 12), share=0.1),
     Peer("awa", "awa_side.py", ("awa-pg==0.6.9",)),
+    Peer(
+        "graphile-worker (Node)",
+        "graphile_side.mjs",
+        ("graphile-worker@0.18.0", "pg@8.23.1"),
+        language="Node",
+        oldest=(20, 0),
+    ),
+    Peer(
+        "pg-boss (Node)",
+        "pgboss_side.mjs",
+        ("pg-boss@12.38.0", "pg@8.23.1"),
+        language="Node",
+        oldest=(22, 12),
+    ),
 )

@@ -1,9 +1,9 @@
 """What all peers' scripts share: how they are called, when a drain has ended, what they answer.
 
-    PYTHON script.py CELL JOBS          with the database's DSN in CHANCY_BENCHMARK_DSN
+    PYTHON script.py CELL SIZE          with the database's DSN in CHANCY_BENCHMARK_DSN
 
 A script runs in its peer's own environment, so nothing of ours is imported here but this file. Each
-prints one line of JSON: jobs per second, committed.
+prints one line of JSON: jobs per second, committed, and whatever else the cell is about.
 """
 
 import json
@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 import psycopg
 
 DSN = os.environ["CHANCY_BENCHMARK_DSN"]
+Answer = float | dict[str, float]
 
 
 def until_done(left: str) -> float:
@@ -36,11 +37,16 @@ def count(sql: str) -> int:
 
 
 def main(
-    run: Callable[[Awaitable[float]], float], cells: dict[str, Callable[[int], Awaitable[float]]]
+    run: Callable[[Awaitable[Answer]], Answer], cells: dict[str, Callable[[int], Awaitable[Answer]]]
 ) -> None:
     """Run the cell that was asked for, and print what it gave."""
-    cell, jobs = sys.argv[1], int(sys.argv[2])
-    print(json.dumps({"rate": run(cells[cell](jobs))}))
+    cell, size = sys.argv[-2:]
+    answer(run(cells[cell](int(size))))
+
+
+def answer(found: Answer) -> None:
+    """Print what was found: a rate, if it is a number."""
+    print(json.dumps(found if isinstance(found, dict) else {"rate": found}), flush=True)
 
 
 def analyze(*tables: str) -> None:
