@@ -70,6 +70,8 @@ def example_statements() -> dict[str, Statement[Any]]:
         "promote": statements.promote(NAMES),
         "give_back": statements.give_back(NAMES, ids[0]),
         "holders": statements.holders(NAMES, ["a", "b"]),
+        "look": statements.look(NAMES, ["queue-1", "queue-2"]),
+        "orphaned": statements.orphaned(NAMES),
         "left_to_do": statements.left_to_do(NAMES, ["queue-1", "none"], name="w", pid=1),
         "jobs_by_id": statements.jobs_by_id(NAMES, ids),
         "retry": statements.retry(NAMES, ids),
