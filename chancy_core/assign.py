@@ -24,7 +24,9 @@ from chancy_core.store.store import TRANSIENT, Store, backoff
 log = logging.getLogger("chancy.assign")
 
 #: Seconds after which a worker looks, unasked, for queues that are new or have changed.
-LOOK_AROUND = 4.0
+LOOK_AROUND = 4.2
+#: What part of an interval passes before it is looked again, at least: workers do not go in step.
+EARLY = 0.9
 #: Seconds between two looks at the same thing, however many hints ask for one.
 CALM = 0.05
 
@@ -44,6 +46,8 @@ class Lanes:
         events: Events,
         plugins: WorkerPlugins,
     ) -> None:
+        #: Called with the seconds until the next job is due, whenever that was looked at.
+        self.looked: Callable[[float | None], None] = lambda _: None
         self.current: dict[str, Lane] = {}
         self._leaving: set[Lane] = set()
         self._store = store
@@ -66,13 +70,20 @@ class Lanes:
         return [lane for lane in tuple(self.current.values()) if lane.hungry and lane.room]
 
     def poll(self) -> float:
-        """Make lanes hungry whose polling interval is over; return the seconds until the next."""
+        """Make lanes hungry whose polling interval is over; return the seconds until the next.
+
+        Lanes that have waited for half of theirs go along: one claim serves them all, and from then
+        on they come together.
+        """
         now = anyio.current_time()
         lanes = self.current.values()
-        for lane in lanes:
-            if lane.next_poll <= now:
-                lane.hungry = True
-                lane.next_poll = now + lane.queue.polling_interval * random.uniform(0.8, 1.0)
+        if any(lane.next_poll <= now for lane in lanes):
+            early = random.uniform(EARLY, 1.0)
+            for lane in lanes:
+                interval = lane.queue.polling_interval
+                if lane.next_poll <= now + interval / 2:
+                    lane.hungry = True
+                    lane.next_poll = now + interval * early
         return min((lane.next_poll - now for lane in lanes), default=LOOK_AROUND)
 
     def look(self) -> None:
@@ -84,9 +95,9 @@ class Lanes:
         tries = 0
         while True:
             self._look = anyio.Event()
-            pause = LOOK_AROUND
+            pause = LOOK_AROUND * random.uniform(EARLY, 1.0)
             try:
-                found = await self._store.run(statements.all_queues(self._store.names))
+                found = await self._look_around()
             except TRANSIENT as exc:
                 tries += 1
                 log.warning("cannot read the queues: %s", exc)
@@ -99,6 +110,29 @@ class Lanes:
             await anyio.sleep(min(CALM, pause))
             with anyio.move_on_after(pause - CALM):
                 await self._look.wait()
+
+    async def _look_around(self) -> Queues:
+        """Read the queues, and in the same breath ask what would be asked before the next look.
+
+        To see that nothing waits in a queue is to poll it, without a claim.
+        """
+        began = anyio.current_time()
+        dry = [
+            lane
+            for lane in self.current.values()
+            if not (lane.hungry or lane.busy) and lane.next_poll < began + LOOK_AROUND
+        ]
+        names = [lane.queue.name for lane in dry]
+        found = await self._store.run(statements.look(self._store.names, names))
+        self.looked(found.due_in)
+        early = random.uniform(EARLY, 1.0)
+        for lane in dry:
+            if lane.queue.name not in found.waiting:
+                lane.next_poll = began + lane.queue.polling_interval * early
+            elif lane.queue.rate_limit is None:  # else it knows best when it may be asked
+                lane.hungry = True
+                self._wake()
+        return found.queues
 
     def _follow(self, found: Queues, tasks: TaskGroup) -> None:
         wanted = {q.name: q for q in found.sound if self.wants(q)}

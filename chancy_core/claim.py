@@ -34,8 +34,9 @@ log = logging.getLogger("chancy.claim")
 
 #: Seconds that one claim may take.
 CLAIM = 10.0
-#: Seconds between two audits, if nothing asks for one.
-AUDIT = 4.0
+#: Seconds between two audits, if nothing asks for one; and how many of them are spared, one after
+#: the other, while the worker holds nothing and no claim has failed for as long.
+AUDIT, SPARED = 4.0, 14
 #: Seconds before the end of its lease at which a worker ends what needs a sure one.
 MARGIN = 1.0
 
@@ -73,6 +74,8 @@ class Claimer:
         self._known_as = heartbeat.incarnation
         self._work = anyio.Event()
         self._audit = anyio.Event()
+        #: How many audits are not to be spared, since a claim has failed.
+        self._doubt = 0
         #: Held while a claim is under way: an audit must know all that was claimed.
         self._claiming = anyio.Lock()
         self._places = Places()
@@ -128,7 +131,7 @@ class Claimer:
                 tries = 0
             except TRANSIENT as exc:
                 tries += 1
-                self._audit.set()
+                self._doubt_claim()
                 log.warning("cannot claim: %s", exc)
                 await anyio.sleep(backoff(tries))
 
@@ -169,7 +172,7 @@ class Claimer:
             with anyio.move_on_after(CLAIM, shield=True) as late:
                 claims = await claim()
             if late.cancelled_caught:
-                self._audit.set()
+                self._doubt_claim()
         except BaseException:
             self.feed([lane.queue.name for lane in lanes])
             raise
@@ -281,10 +284,15 @@ class Claimer:
 
         A claim that was committed, but whose answer was lost, leaves such rows.
         """
-        tries = 0
+        tries = spared = 0
         while True:
             with anyio.move_on_after(backoff(tries) if tries else AUDIT):
                 await self._audit.wait()
+            asked = self._audit.is_set() or tries
+            if not (asked or self._doubt or self._holds_some or spared >= SPARED):
+                spared += 1
+                continue
+            spared, self._doubt = 0, max(0, self._doubt - 1)
             self._audit = anyio.Event()
             try:
                 async with self._claiming:
@@ -294,6 +302,15 @@ class Claimer:
                 tries += 1
                 log.warning("cannot look after what is held: %s", exc)
             await anyio.sleep(CALM)
+
+    @property
+    def _holds_some(self) -> bool:
+        return any(lane.busy for lane in self.lanes) or any(self._settler.unwritten)
+
+    def _doubt_claim(self) -> None:
+        """Audit now and for a while on: a claim may be committed after it was given up."""
+        self._doubt = SPARED
+        self._audit.set()
 
     async def _look_after(self) -> None:
         known = {claimed.job.lease_id for lane in self.lanes for claimed in lane.held}

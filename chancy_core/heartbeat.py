@@ -80,6 +80,8 @@ class Heartbeat:
         #: What its last round has met; None if the renewal, and all else, was confirmed.
         self.trouble: str | None = None
         self._at_once = AT_ONCE
+        #: When it last looked for jobs whose owners are gone; None to look at the next beat.
+        self._looked: float | None = None
 
     @property
     def sure_until(self) -> float:
@@ -180,16 +182,32 @@ class Heartbeat:
         """Renew, and if our own renewals have been without a gap for a whole lease, rescue."""
         began = time.monotonic()
         self._connect()  # first: the time it takes is no fault of our clock
-        if not self._run(statements.renew(self._names, self.incarnation, LEASE, time.time())):
+        late = self._run(statements.renew(self._names, self.incarnation, LEASE, time.time()))
+        if late is None:
             log.error("worker %s was declared dead: what it holds is lost to it", self.name)
             self._last = 0.0
             self._announce(uuid4())
             return
         self._mark(began)
-        if self._gapless_since is not None and began - self._gapless_since >= LEASE:
+        if self._gapless_since is None or began - self._gapless_since < LEASE:
+            return
+        if late or self._orphans(began):
+            self._looked = None
             # As long as there is more, but not until the next renewal is late.
             while self._rescue() == self._at_once and time.monotonic() < began + INTERVAL / 2:
                 pass
+
+    def _orphans(self, now: float) -> bool:
+        """Whether jobs run in the name of who is gone already; looks once a lease, if not told to.
+
+        Whoever buries takes back what the dead have held. Left are those that others had locked or
+        that were too many for one beat, and what a worker held still when it took its row away.
+        """
+        if self._looked is not None and now - self._looked < LEASE:
+            return False
+        self._looked = now
+        with self._connect().deadline(LEASE * RESCUING):
+            return self._run(statements.orphaned(self._names))
 
     def _mark(self, now: float) -> None:
         """Note a renewal that was sent at *now*, on the monotonic clock.

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -49,23 +50,24 @@ _IDS = ("id", "worker", "lease_id")
 _INSTANTS = ("created_at", "scheduled_at", "started_at")
 
 
+_plain, _ids, _instants = attrgetter(*_PLAIN), attrgetter(*_IDS), attrgetter(*_INSTANTS)
+
+
 def request(call: Call) -> bytes:
     """Write a call as bytes."""
     job = call.job
-    head = {name: getattr(job, name) for name in _PLAIN}
-    for name in _IDS:
-        value = getattr(job, name)
-        head[name] = value and str(value)
-    for name in _INSTANTS:
-        value = getattr(job, name)
-        head[name] = value and value.isoformat()
-    head["meta"] = job.meta
-    head["limits"] = [[limit.kind.value, limit.value] for limit in job.limits]
-    head["errors"] = [attrs.asdict(failure) for failure in job.errors]
     # No clock is the same elsewhere: what crosses is how long.
     left = None if call.deadline is None else max(0.0, call.deadline - time.monotonic())
-    head["time_left"] = left
-    return json.dumps(head).encode() + b"\n" + call.arguments.encode()
+    head = [
+        _plain(job),
+        [value and value.hex for value in _ids(job)],
+        [value and value.isoformat() for value in _instants(job)],
+        [[limit.kind.value, limit.value] for limit in job.limits],
+        [attrs.asdict(failure) for failure in job.errors],
+        job.meta,
+        left,
+    ]
+    return f"{json.dumps(head)}\n{call.arguments}".encode()
 
 
 def reply(call: Call, answer: bytes) -> codec.Encoded:
@@ -116,11 +118,12 @@ def perform(
     Whatever the function raises, `SystemExit` included, is an outcome: it never ends the process
     that performs it.
     """
-    call = _call(message)
+    call, refused = _call(message)
     call.hooks = hooks
     job = call.job
     try:
-        call.job = attrs.evolve(job, kwargs=codec.as_object(call.arguments))
+        if refused is not None:
+            raise refused  # noqa: TRY301 - the job's outcome, like what its function raises
         func, arguments = call.resolve(capabilities)
         with limited(job.limit(LimitKind.MEMORY)):
             value = call_here(func, arguments, backend)
@@ -137,16 +140,27 @@ def _written(exc: BaseException) -> tuple[str, str]:
     return "own" if failure.type in _OWN else "error", json.dumps(attrs.asdict(failure))
 
 
-def _call(message: bytes) -> Call:
-    """Rebuild the call; the job's own arguments are left out until somebody can be blamed."""
+def _call(message: bytes) -> tuple[Call, Exception | None]:
+    """Rebuild the call, and say why its arguments could not be read: the job is to blame."""
     from datetime import datetime
     from uuid import UUID
 
-    head_text, _, body = message.partition(b"\n")
-    head = json.loads(head_text)
-    time_left = head.pop("time_left")
-    for names, read in ((_IDS, UUID), (_INSTANTS, datetime.fromisoformat)):
-        head |= {name: read(head[name]) for name in names if head[name] is not None}
-    head["limits"] = [Limit(kind, value) for kind, value in head["limits"]]
-    head["errors"] = tuple(Failure(**failure) for failure in head["errors"])
-    return Call(QueuedJob(**head, state=State.RUNNING), body.decode(), time_left=time_left)
+    head, _, body = message.decode().partition("\n")
+    plain, ids, instants, limits, failed, meta, left = json.loads(head)
+    refused = None
+    try:
+        kwargs = codec.as_object(body)
+    except Exception as exc:  # noqa: BLE001 - whatever it is, it is the outcome
+        kwargs, refused = {}, exc
+    fields: dict[str, Any] = dict(zip(_PLAIN, plain, strict=True))
+    for names, values, read in ((_IDS, ids, UUID), (_INSTANTS, instants, datetime.fromisoformat)):
+        fields |= {name: value and read(value) for name, value in zip(names, values, strict=True)}
+    job = QueuedJob(
+        **fields,
+        limits=[Limit(kind, value) for kind, value in limits],
+        errors=tuple(Failure(**failure) for failure in failed),
+        kwargs=kwargs,
+        meta=meta,
+        state=State.RUNNING,
+    )
+    return Call(job, body, time_left=left), refused

@@ -2,6 +2,7 @@
 
 import logging
 import random
+from math import inf
 from uuid import UUID
 
 import anyio
@@ -19,7 +20,8 @@ from chancy_core.store.store import TRANSIENT, Store, backoff
 
 log = logging.getLogger("chancy.wake")
 
-#: Seconds after which a worker looks, unasked, for jobs that became due.
+#: Seconds after which a worker looks, unasked, for jobs that became due, if it has not done so
+#: along with looking at its queues.
 LOOK_AROUND = 5.0
 #: Seconds between two calls of `ensure_partitions`.
 PARTITIONS = 6 * 3600.0
@@ -43,17 +45,33 @@ class Waker:
         self._settler = settler
         self._events = events
         self._observers = observers
-        self._due = anyio.Event()
+        self._due = False
+        self._turn = anyio.Event()
+        #: When the next job is due, and until when it is known that none is before; by the loop.
+        self._next, self._known = inf, 0.0
+        claimer.lanes.looked = self._looked
 
     def due(self) -> None:
         """Look for jobs that become due: there are new ones."""
-        self._due.set()
+        self._due = True
+        self._turn.set()
+
+    def _looked(self, due_in: float | None) -> None:
+        """Take note of when the next job is due: somebody has looked, along with other things.
+
+        A hint may have told of an earlier one meanwhile, so the time is never put off.
+        """
+        now = anyio.current_time()
+        self._known = now + LOOK_AROUND
+        if due_in is not None and now + due_in < self._next:
+            self._next = now + due_in
+            self._turn.set()
 
     async def promote(self) -> None:
         """Move jobs into line as they become due."""
         tries = 0
         while True:
-            self._due = anyio.Event()
+            self._due = False
             try:
                 queues, until = await self._store.run(statements.promote(self._store.names))
                 tries = 0
@@ -64,11 +82,21 @@ class Waker:
                 continue
             self._claimer.feed(queues)
             if not queues:
-                soonest = LOOK_AROUND * random.uniform(0.8, 1.0)
-                pause = min(soonest, soonest if until is None else until)
-                await anyio.sleep(min(CALM, pause))
-                with anyio.move_on_after(pause - CALM):
-                    await self._due.wait()
+                now = anyio.current_time()
+                self._next = inf if until is None else now + until
+                self._known = now + LOOK_AROUND * random.uniform(0.9, 1.0)
+                await anyio.sleep(min(CALM, max(0.0, self._next - now)))
+                await self._until_due()
+
+    async def _until_due(self) -> None:
+        """Return when a job is due, when somebody says so, or when nobody has looked for long."""
+        while not self._due:
+            self._turn = anyio.Event()
+            pause = min(self._next, self._known) - anyio.current_time()
+            if pause <= 0:
+                return
+            with anyio.move_on_after(pause):
+                await self._turn.wait()
 
     async def listen(self, listener: Listener) -> None:
         """Take hints; nobody trusts them."""

@@ -198,6 +198,23 @@ def queues(rows: Sequence[Row]) -> list[Queue]:
 
 
 @frozen
+class Look:
+    """What a worker sees when it looks around."""
+
+    queues: Queues
+    #: Those that were thought to be dry, and in which jobs wait.
+    waiting: frozenset[str]
+    #: Seconds until the next job is due, 0 or less if one is; None if none is scheduled.
+    due_in: float | None
+
+    @classmethod
+    def read(cls, rows: Sequence[Row]) -> "Look":
+        """Read the rows of `look`: those of queues, with two columns more."""
+        waiting = frozenset(row[0] for row in rows if row[12])
+        return cls(Queues.read(rows), waiting, rows[0][13] if rows else None)
+
+
+@frozen
 class WorkerInfo:
     """The row of a worker's incarnation, which is its lease."""
 

@@ -1,14 +1,15 @@
 """The other end of the pipe: a child process that performs calls, one after the other.
 
-It ends when its parent does, however that ends: a thread reads the pipe, and sees it close even
-while a job runs.
+It ends when its parent does, however that ends: a thread waits for the end of the pipe, and sees it
+even while a job runs. What arrives is read by who runs the jobs: to hand it over from a thread to
+another would cost more than all else here.
 """
 
 import importlib
 import json
 import os
-import queue
 import resource
+import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,10 +30,9 @@ def main() -> None:
     nowhere = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nowhere, 0)
     os.dup2(2, 1)
-    calls: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(source, calls), daemon=True).start()
+    threading.Thread(target=_leave_with_parent, args=(source.fileno(),), daemon=True).start()
 
-    setup = json.loads(calls.get())
+    setup = json.loads(_receive(source))
     hooks = beside.NOBODY
     try:
         _set_up_django()
@@ -50,7 +50,7 @@ def main() -> None:
         hooks=hooks,
     )
     while True:
-        _send(sink, serve(calls.get()))
+        _send(sink, serve(_receive(source)))
 
 
 def _set_up_django() -> None:
@@ -59,13 +59,20 @@ def _set_up_django() -> None:
         importlib.import_module("django").setup()
 
 
-def _listen(source: BinaryIO, calls: "queue.SimpleQueue[bytes]") -> None:
-    while True:
-        head = source.read(4)
-        body = source.read(int.from_bytes(head, "big"))
-        if len(head) < 4 or len(body) < int.from_bytes(head, "big"):
-            os._exit(0)  # the parent is gone or lets us go: whatever runs here has no reader
-        calls.put(body)
+def _leave_with_parent(pipe: int) -> None:
+    """End this process when the other end of its pipe is closed: whatever runs has no reader."""
+    end = select.poll()
+    end.register(pipe, 0)  # of what arrives it is not told: only of the end
+    end.poll()
+    os._exit(0)
+
+
+def _receive(source: BinaryIO) -> bytes:
+    head = source.read(4)
+    body = source.read(int.from_bytes(head, "big"))
+    if len(head) < 4 or len(body) < int.from_bytes(head, "big"):
+        os._exit(0)  # the parent is gone or lets us go
+    return body
 
 
 def _send(sink: BinaryIO, answer: bytes) -> None:

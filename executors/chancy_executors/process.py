@@ -12,7 +12,6 @@ from typing import Any, Self
 import anyio
 import attrs
 from anyio.abc import Process
-from anyio.streams.buffered import BufferedByteReceiveStream
 
 from chancy_core import perform
 from chancy_core.errors import ChildDied, InvalidValue, UnknownFunction
@@ -97,7 +96,10 @@ class ProcessExecutor(Executor):
 
 
 class Child:
-    """A child process, and the pipe to it: frames of four bytes of length, and the content."""
+    """A child process, and the pipe to it: frames of four bytes of length, and the content.
+
+    One side speaks at a time: what arrives begins with a frame, and nothing follows it.
+    """
 
     def __init__(self, process: Process) -> None:
         assert process.stdin is not None
@@ -106,7 +108,7 @@ class Child:
         self.answered = -1  # the first answer is about its start
         self._process = process
         self._to = process.stdin
-        self._from = BufferedByteReceiveStream(process.stdout)
+        self._from = process.stdout
 
     @classmethod
     async def start(cls, host: ExecutorHost, capabilities: Capability) -> "Child":
@@ -150,17 +152,21 @@ class Child:
         """
         try:
             await self._to.send(len(message).to_bytes(4, "big") + message)
-            size = int.from_bytes(await self._from.receive_exactly(4), "big")
-            answer = await self._from.receive_exactly(size)
+            answer = await self._receive()
         except (
             anyio.EndOfStream,
-            anyio.IncompleteRead,
             anyio.BrokenResourceError,
             ConnectionError,  # anyio lets asyncio's own through
         ) as exc:
             raise ChildDied(f"the child process {await self._end()}") from exc
         self.answered += 1
         return answer
+
+    async def _receive(self) -> bytes:
+        data = bytearray(await self._from.receive())
+        while len(data) < 4 or len(data) < 4 + int.from_bytes(data[:4], "big"):
+            data += await self._from.receive()
+        return bytes(data[4:])
 
     async def _end(self) -> str:
         with anyio.move_on_after(_LEAVE):

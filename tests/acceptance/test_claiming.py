@@ -137,6 +137,7 @@ async def test_what_comes_late_to_an_earlier_place_waits_for_no_poll(
     chancy, dsn, stage, monkeypatch
 ):
     monkeypatch.setattr(place, "CHEAP", -3600)  # each claim goes on where the last one ended
+    monkeypatch.setattr(place, "LONGEST", 3.0)  # if that is not longer ago
     await chancy.declare(Queue("q", executor="async", polling_interval=600), upsert=True)
     stage.go.set()
     async with Worker(chancy), await connect(dsn) as conn:

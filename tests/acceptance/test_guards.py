@@ -84,9 +84,11 @@ async def test_what_a_worker_holds_is_given_back_as_it_leaves(chancy, dsn):
 async def test_a_lease_ends_by_the_clock_of_the_database(chancy):
     late = await announce(chancy, lease=60, clock=time.time() - 86_400)
     assert await chancy.store.run(statements.bury(chancy.names)) == set()
-    assert await chancy.store.run(statements.renew(chancy.names, late, 60, time.time() - 3600))
+    asked = statements.renew(chancy.names, late, 60, time.time() - 3600)
+    assert await chancy.store.run(asked) is not None
     assert await chancy.store.run(statements.bury(chancy.names)) == set()
-    assert await chancy.store.run(statements.renew(chancy.names, late, -1, time.time() + 86_400))
+    asked = statements.renew(chancy.names, late, -1, time.time() + 86_400)
+    assert await chancy.store.run(asked) is not None
     assert await chancy.store.run(statements.bury(chancy.names)) == {late}
 
 
@@ -157,7 +159,7 @@ async def test_the_dead_are_declared_so_in_the_transaction_that_takes_their_jobs
 async def test_no_job_is_taken_from_a_worker_that_was_not_declared_dead(chancy):
     late = await announce(chancy, lease=60)
     job = await running(chancy, late)
-    assert await chancy.store.run(statements.renew(chancy.names, late, -1))
+    assert await chancy.store.run(statements.renew(chancy.names, late, -1)) is not None
     assert await chancy.store.run(statements.rescue(chancy.names, 3, 500)) == {}
     assert await chancy.store.run(statements.bury(chancy.names)) == {late}
     assert await chancy.store.run(statements.rescue(chancy.names, 3, 500)) == {

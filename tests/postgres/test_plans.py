@@ -161,6 +161,8 @@ def hot_path(worker: UUID, held: list[tuple[UUID, UUID]]) -> dict[str, tuple[Sta
         "jobs_by_id": (statements.jobs_by_id(NAMES, [id_ for id_, _ in held]), HELD),
         "retry": (statements.retry(NAMES, [id_ for id_, _ in held]), HELD),
         "holders": (statements.holders(NAMES, ["a", "b"]), 0),
+        "look": (statements.look(NAMES, QUEUES), len(QUEUES)),
+        "orphaned": (statements.orphaned(NAMES), 2),
         "left_to_do": (statements.left_to_do(NAMES, [QUEUES[1], "none"], name="w", pid=1), HELD),
     }
 

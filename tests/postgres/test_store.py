@@ -332,7 +332,7 @@ async def test_renewing_tells_how_far_the_clock_is_ahead_and_moves_no_index(dsn:
         worker = await announce(store)
         (info,) = await store.run(statements.workers(NAMES))
         assert (info.version, info.settings, info.clock_offset) == (None, None, None)
-        assert await store.run(statements.renew(NAMES, worker, 60, time.time() + 3600))
+        assert await store.run(statements.renew(NAMES, worker, 60, time.time() + 3600)) is not None
         (info,) = await store.run(statements.workers(NAMES))
         assert info.clock_offset == pytest.approx(3600, abs=5)
     query = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s"
@@ -345,10 +345,11 @@ async def test_renewing_tells_how_far_the_clock_is_ahead_and_moves_no_index(dsn:
 async def test_a_lease_is_renewed_until_its_worker_is_declared_dead(dsn: str) -> None:
     async with opened(dsn) as store:
         alive, late = await announce(store), await announce(store, lease=-1)
-        assert await store.run(statements.renew(NAMES, late, -1))  # late, but nobody has seen it
+        asked = statements.renew(NAMES, late, -1)
+        assert await store.run(asked) is not None  # late, but nobody has seen it
         assert await store.run(statements.bury(NAMES)) == {late}
         assert await store.run(statements.bury(NAMES)) == set()
-        assert await store.run(statements.renew(NAMES, alive, 60))
-        assert not await store.run(statements.renew(NAMES, late, 60))
+        assert await store.run(statements.renew(NAMES, alive, 60)) is not None
+        assert await store.run(statements.renew(NAMES, late, 60)) is None
         await store.run(statements.retire(NAMES, alive))
-        assert not await store.run(statements.renew(NAMES, alive, 60))
+        assert await store.run(statements.renew(NAMES, alive, 60)) is None

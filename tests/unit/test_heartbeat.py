@@ -22,7 +22,9 @@ class Declared(Heartbeat):
 
     def _run(self, statement):
         self.seen.append((self.sure, self.incarnation))
-        return len(self.seen) > 1  # the renewal finds no row, the announcement does its work
+        return (
+            False if len(self.seen) > 1 else None
+        )  # the renewal finds no row, the announcement does its work
 
     def _mark(self, now):
         self.seen.append((self.sure, self.incarnation))

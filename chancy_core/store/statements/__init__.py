@@ -23,12 +23,14 @@ from chancy_core.store.statements.pushing import push_many as push_many
 from chancy_core.store.statements.queues import all_queues as all_queues
 from chancy_core.store.statements.queues import declare as declare
 from chancy_core.store.statements.queues import delete_queue as delete_queue
+from chancy_core.store.statements.queues import look as look
 from chancy_core.store.statements.queues import pause_queue as pause_queue
 from chancy_core.store.statements.queues import queues as queues
 from chancy_core.store.statements.queues import resume_queue as resume_queue
 from chancy_core.store.statements.workers import announce as announce
 from chancy_core.store.statements.workers import bury as bury
 from chancy_core.store.statements.workers import left_to_do as left_to_do
+from chancy_core.store.statements.workers import orphaned as orphaned
 from chancy_core.store.statements.workers import renew as renew
 from chancy_core.store.statements.workers import retire as retire
 from chancy_core.store.statements.workers import workers as workers

@@ -1,6 +1,6 @@
 """The rows of queues."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 from chancy_core import codec
@@ -36,6 +36,11 @@ def queues(names: Names, which: Sequence[str] | None = None) -> Statement[list[Q
 def all_queues(names: Names, which: Sequence[str] | None = None) -> Statement[rows.Queues]:
     """Answer all queues, or those that are named: sound and unsound."""
     return Statement.of("queues", names, {"names": which}, rows.Queues.read)
+
+
+def look(names: Names, dry: Iterable[str]) -> Statement[rows.Look]:
+    """Answer all queues, in which of the *dry* ones jobs wait, and when the next job is due."""
+    return Statement.of("look", names, {"dry": list(dry)}, rows.Look.read)
 
 
 def pause_queue(

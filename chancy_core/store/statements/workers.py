@@ -43,10 +43,15 @@ def announce(
     return Statement.of("announce", names, params, nothing)
 
 
-def renew(names: Names, worker: UUID, lease: float, clock: float | None = None) -> Statement[bool]:
-    """Renew a worker's lease, by whose own clock it is *clock*; False if it was declared dead."""
+def renew(
+    names: Names, worker: UUID, lease: float, clock: float | None = None
+) -> Statement[bool | None]:
+    """Renew a worker's lease, by whose own clock it is *clock*.
+
+    Answers whether `bury` would find somebody; None if the worker itself was declared dead.
+    """
     params = {"id": worker, "lease": lease, "clock": clock}
-    return Statement.of("renew", names, params, bool)
+    return Statement.of("renew", names, params, lambda found: found[0][0] if found else None)
 
 
 def retire(names: Names, worker: UUID) -> Statement[None]:
@@ -57,6 +62,11 @@ def retire(names: Names, worker: UUID) -> Statement[None]:
 def bury(names: Names) -> Statement[set[UUID]]:
     """Declare workers dead whose lease has run out; answers which."""
     return Statement.of("bury", names, {}, ids_of)
+
+
+def orphaned(names: Names) -> Statement[bool]:
+    """Answer whether `rescue` would find jobs, once `bury` has found nobody."""
+    return Statement.of("orphaned", names, {}, lambda found: bool(found[0][0]))
 
 
 def workers(names: Names) -> Statement[list[rows.WorkerInfo]]:

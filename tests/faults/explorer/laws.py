@@ -194,7 +194,7 @@ def taken_back(played: Played) -> Iterator[str]:
             for job, (_, state) in answer.items() if isinstance(answer, dict) else ():
                 if not any(m.new == state and m.op != "came" for m in _of(played, job)):
                     yield f"job {job} was said to be taken back as {state}"
-    renewed = any(answer is True for _, answer in played.told("renew"))
+    renewed = any(answer is not None for _, answer in played.told("renew"))
     rescued = any(answer for _, answer in played.told("rescue") if isinstance(answer, dict))
     if renewed and rescued and not played.does("leave"):
         yield "a worker renewed its lease, and its jobs were taken from it"

@@ -144,7 +144,7 @@ async def test_a_restart_of_the_server_robs_nobody(durable, monkeypatch, anyio_b
     """W2, W9, b4-t8, b5-restart: a restart left a worker half dead, or had its job run twice."""
     monkeypatch.setattr(heartbeat, "LEASE", 1.0)
     monkeypatch.setattr(heartbeat, "INTERVAL", 0.1)
-    looks = counted(monkeypatch, "rescue")
+    looks = counted(monkeypatch, "orphaned")
     stages[durable.dsn] = stage = Stage()
     prefix = f"{anyio_backend}_{how.name.lower()}_"
     async with Chancy(durable.dsn, prefix=prefix) as chancy:
@@ -189,7 +189,7 @@ async def test_a_blocked_loop_costs_no_lease(chancy, monkeypatch):
     """W11, b6: a job that blocked its worker longer than a lease was begun twice by another."""
     monkeypatch.setattr(heartbeat, "LEASE", 0.5)
     monkeypatch.setattr(heartbeat, "INTERVAL", 0.1)
-    looks = counted(monkeypatch, "rescue")
+    looks = counted(monkeypatch, "orphaned")
     other = heartbeat.Heartbeat(chancy.conninfo, chancy.names, name="other", tags=())
     await anyio.to_thread.run_sync(other.start)
     try:

@@ -122,7 +122,7 @@ class Working(Claiming):
             return True
 
         asked = statements.renew(NAMES, hand.id, LEASE)
-        if self.surely(lambda: self.rig.run(asked), effect) is False:
+        if self.surely(lambda: self.rig.run(asked) is not None, effect) is False:
             hand.held.clear()  # declared dead: all is lost to it
             self.announce(hand)
 
