@@ -130,6 +130,8 @@ async def _drain(connection: "Session[Any]", grace: float) -> None:
 
 async def _discard(connection: "Session[Any]") -> None:
     pgconn = connection.pgconn
+    # The server may wait for what an earlier try has left unsent: the end of a COPY.
+    await drive(generators.send(pgconn), connection.pace)
     while result := await drive(generators.fetch(pgconn), connection.pace):
         if result.status == pq.ExecStatus.COPY_IN:
             try:

@@ -109,8 +109,16 @@ def _push(run: Scenario, cut: Chancy) -> None:
     assert run.chancy.sync_get_job(reference).unique_key == job.unique_key
 
 
+def _push_two(run: Scenario, cut: Chancy) -> None:
+    _push_several(run, cut, 2)
+
+
 def _push_many(run: Scenario, cut: Chancy) -> None:
-    jobs = run.jobs("work", MANY, seconds=0.0)
+    _push_several(run, cut, MANY)
+
+
+def _push_several(run: Scenario, cut: Chancy, number: int) -> None:
+    jobs = run.jobs("work", number, seconds=0.0)
     labels = [job.kwargs["label"] for job in jobs]
     run.record.say("pushing", labels=labels)
     try:
@@ -167,7 +175,8 @@ def _delete(run: Scenario, cut: Chancy) -> None:
 
 
 PRODUCERS: dict[str, Callable[[Scenario, Chancy], None]] = {
-    "push": _push,
+    "push_one": _push,
+    "push": _push_two,
     "push_many": _push_many,
     "cancel": _cancel,
     "retry": _retry,

@@ -1,8 +1,9 @@
-"""How jobs are stored: one statement for any of them, and COPY for many that are plain."""
+"""How jobs are stored: one alone, any of them by one statement, many that are plain by COPY."""
 
 from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 from attrs import frozen
@@ -19,6 +20,10 @@ MANY = 50
 _PIECE = 16_384
 
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
+_ASKED = (
+    *("id", "queue", "func", "args", "meta", "limits", "priority", "max_attempts", "unique_key"),
+    *("scheduled_at", "at_most_once", "exclusive", "keep_result"),
+)
 _BOOLEANS = ("f", "t")
 
 
@@ -27,23 +32,29 @@ def push(names: Names, jobs: Mapping[UUID, Job]) -> Statement[AbstractSet[UUID]]
 
     Raises `InvalidValue` for what cannot be stored, before anything is sent.
     """
-    values = list(jobs.values())
-    params = {
-        "id": list(jobs),
-        "queue": [job.queue for job in values],
-        "func": [job.func for job in values],
-        "args": [_args(job) for job in values],
-        "meta": [_meta(job) for job in values],
-        "limits": [rows.limits_text(job.limits) for job in values],
-        "priority": [job.priority for job in values],
-        "max_attempts": [job.max_attempts for job in values],
-        "unique_key": [job.unique_key for job in values],
-        "scheduled_at": [rows.instant(job.scheduled_at) for job in values],
-        "at_most_once": [job.at_most_once for job in values],
-        "exclusive": [job.exclusive for job in values],
-        "keep_result": [job.keep_result for job in values],
-    }
+    asked = [_values(id_, job) for id_, job in jobs.items()]
+    if len(asked) == 1:
+        return Statement.of("push_one", names, asked[0], ids_of)
+    params = {name: [values[name] for values in asked] for name in _ASKED}
     return Statement.of("push", names, params, ids_of)
+
+
+def _values(id_: UUID, job: Job) -> dict[str, Any]:
+    return {
+        "id": id_,
+        "queue": job.queue,
+        "func": job.func,
+        "args": _args(job),
+        "meta": _meta(job),
+        "limits": rows.limits_text(job.limits),
+        "priority": job.priority,
+        "max_attempts": job.max_attempts,
+        "unique_key": job.unique_key,
+        "scheduled_at": rows.instant(job.scheduled_at),
+        "at_most_once": job.at_most_once,
+        "exclusive": job.exclusive,
+        "keep_result": job.keep_result,
+    }
 
 
 def fit_for_copy(jobs: Collection[Job]) -> bool:
