@@ -6,24 +6,22 @@ which holds whether hints arrive or not. A queue with a rate limit is asked behi
 """
 
 import logging
-import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
-from uuid import UUID
 
 import anyio
 import psycopg
 
-from chancy_core.assign import CALM, Lanes
+from chancy_core.assign import Lanes
 from chancy_core.events import Events
 from chancy_core.health.asked import Asked
 from chancy_core.heartbeat import Heartbeat
+from chancy_core.holding import Holding
 from chancy_core.job import State
 from chancy_core.lane import Lane
 from chancy_core.outcome import Settlement
 from chancy_core.place import Places
 from chancy_core.plugins import WorkerPlugins
-from chancy_core.run import Attempt
 from chancy_core.settle import Settler
 from chancy_core.store import statements
 from chancy_core.store.rows import Claimed
@@ -34,11 +32,6 @@ log = logging.getLogger("chancy.claim")
 
 #: Seconds that one claim may take.
 CLAIM = 10.0
-#: Seconds between two audits, if nothing asks for one; and how many of them are spared, one after
-#: the other, while the worker holds nothing and no claim has failed for as long.
-AUDIT, SPARED = 4.0, 14
-#: Seconds before the end of its lease at which a worker ends what needs a sure one.
-MARGIN = 1.0
 
 
 class Claimer:
@@ -71,13 +64,10 @@ class Claimer:
         self._settler = settler
         settler.let_go = self._let_go
         self._heartbeat = heartbeat
-        self._known_as = heartbeat.incarnation
         self._work = anyio.Event()
-        self._audit = anyio.Event()
-        #: How many audits are not to be spared, since a claim has failed.
-        self._doubt = 0
-        #: Held while a claim is under way: an audit must know all that was claimed.
-        self._claiming = anyio.Lock()
+        self.holding = Holding(
+            store, settler, heartbeat, self.lanes, feed=self.feed, events=events, plugins=plugins
+        )
         self._places = Places()
         #: How the last claim went.
         self.asked = Asked()
@@ -85,15 +75,6 @@ class Claimer:
     def wake(self) -> None:
         """Look for work in whatever lanes may have some."""
         self._work.set()
-
-    def attempts(self) -> Iterator[Attempt]:
-        """All that run here at this moment."""
-        for lane in self.lanes:
-            yield from tuple(lane.running)
-
-    def audit_soon(self) -> None:
-        """Look soon whether a running job is wanted cancelled."""
-        self._audit.set()
 
     def feed(self, queues: Collection[str], *, back: bool = False) -> None:
         """Look for work in these queues; for jobs that went *back* to where they were in line."""
@@ -125,18 +106,18 @@ class Claimer:
                 self._work = anyio.Event()
                 continue
             try:
-                async with self._claiming:
+                async with self.holding.claiming:
                     with self.asked:
                         await self._claim_for(hungry)
                 tries = 0
             except TRANSIENT as exc:
                 tries += 1
-                self._doubt_claim()
+                self.holding.doubt()
                 log.warning("cannot claim: %s", exc)
                 await anyio.sleep(backoff(tries))
 
     async def _claim_for(self, hungry: Sequence[Lane]) -> None:
-        self._check_lease()
+        self.holding.check_lease()
         open_ = [lane for lane in hungry if lane.queue.rate_limit is None]
         asked = {lane: most for lane in open_ if (most := await lane.allowed())}
         if asked:
@@ -172,7 +153,7 @@ class Claimer:
             with anyio.move_on_after(CLAIM, shield=True) as late:
                 claims = await claim()
             if late.cancelled_caught:
-                self._doubt_claim()
+                self.holding.doubt()
         except BaseException:
             self.feed([lane.queue.name for lane in lanes])
             raise
@@ -192,10 +173,10 @@ class Claimer:
         return await self._store.run(
             statements.claim(
                 self._store.names,
-                self._known_as,
+                self.holding.known_as,
                 {lane.queue.name: number for lane, number in free.items()},
                 ahead={lane.queue.name: asked[lane] - free[lane] for lane in asked},
-                suspect=not self._has_suspect(),
+                suspect=not self.holding.has_suspect(),
                 places=self._places.of([lane.queue.name for lane in asked]),
             )
         )
@@ -229,9 +210,9 @@ class Claimer:
                     conn,
                     statements.claim(
                         names,
-                        self._known_as,
+                        self.holding.known_as,
                         {queue.name: asked},
-                        suspect=not self._has_suspect(),
+                        suspect=not self.holding.has_suspect(),
                         limited=True,
                     ),
                 )
@@ -243,92 +224,6 @@ class Claimer:
             pause = queue.rate_limit_window / queue.rate_limit if asked else wait
             lane.next_poll = min(lane.next_poll, anyio.current_time() + pause)
         return claims
-
-    def _has_suspect(self) -> bool:
-        """Whether a suspect would be charged if this worker died now."""
-        held = any(claimed.job.crashes for lane in self.lanes for claimed in lane.held)
-        return held or any(settlement.job.crashes for settlement in self._settler.unwritten)
-
-    async def watch_lease(self) -> None:
-        """Follow the heartbeat, whose thread does not call us: a blocked loop would hold it up."""
-        while True:
-            await anyio.sleep(0.5)
-            self._heartbeat.check()
-            self._check_lease()
-            if time.monotonic() > self._heartbeat.sure_until - MARGIN:
-                for lane in self.lanes:
-                    lane.cancel_exclusive()
-            for lane in self.lanes:
-                lane.hand_back_late()
-            self.hear_of_the_rescued()
-
-    def hear_of_the_rescued(self) -> None:
-        """Tell whoever looks on of the jobs that were taken back since the last call."""
-        if rescued := self._heartbeat.rescued():
-            self._plugins.observers.tell("chancy_jobs_rescued", rescued=rescued)
-            self.feed({one.queue for one in rescued}, back=True)
-        for one in rescued:
-            self._events.emit("job.rescued", str(one.job), one.state)
-
-    def _check_lease(self) -> None:
-        """Cancel all that runs under an incarnation that others declared dead."""
-        if self._known_as != self._heartbeat.incarnation:
-            self._known_as = self._heartbeat.incarnation
-            self._events.emit("worker.lease_lost", self._heartbeat.name)
-            for lane in self.lanes:
-                lane.cancel()
-            self.feed(self.lanes.current, back=True)
-
-    async def audit(self) -> None:
-        """End what is wanted cancelled, and give back what is marked as ours without our knowing.
-
-        A claim that was committed, but whose answer was lost, leaves such rows.
-        """
-        tries = spared = 0
-        while True:
-            with anyio.move_on_after(backoff(tries) if tries else AUDIT):
-                await self._audit.wait()
-            asked = self._audit.is_set() or tries
-            if not (asked or self._doubt or self._holds_some or spared >= SPARED):
-                spared += 1
-                continue
-            spared, self._doubt = 0, max(0, self._doubt - 1)
-            self._audit = anyio.Event()
-            try:
-                async with self._claiming:
-                    await self._look_after()
-                tries = 0
-            except TRANSIENT as exc:
-                tries += 1
-                log.warning("cannot look after what is held: %s", exc)
-            await anyio.sleep(CALM)
-
-    @property
-    def _holds_some(self) -> bool:
-        return any(lane.busy for lane in self.lanes) or any(self._settler.unwritten)
-
-    def _doubt_claim(self) -> None:
-        """Audit now and for a while on: a claim may be committed after it was given up."""
-        self._doubt = SPARED
-        self._audit.set()
-
-    async def _look_after(self) -> None:
-        known = {claimed.job.lease_id for lane in self.lanes for claimed in lane.held}
-        known |= {settlement.job.lease_id for settlement in self._settler.unwritten}
-        names = self._store.names
-        leases = [lease for lease in known if lease is not None]
-        found = await self._store.run(statements.audit(names, self._known_as, leases))
-        unknown: list[UUID] = []
-        for _, lease, cancelling in found:
-            if lease not in known:
-                unknown.append(lease)
-            elif cancelling:
-                for lane in self.lanes:
-                    lane.cancel_job(lease)
-        if unknown:
-            back = await self._store.run(statements.give_back(names, self._known_as, unknown))
-            log.warning("gave back %d jobs whose claim's answer was lost", len(back))
-            self.feed({queue for queue, _ in back.values()}, back=True)
 
 
 def _sorted_out(

@@ -110,7 +110,7 @@ class _Life:
         self._watchdog = Watchdog(
             worker.name,
             worker.events,
-            self._claimer.attempts,
+            self._claimer.holding.attempts,
             whose=self._plugins.beside.whose,
         )
         self.vitals = Vitals(worker, heartbeat, self._claimer, self._settler, self._watchdog)
@@ -119,7 +119,7 @@ class _Life:
             self._settler,
             heartbeat,
             self._plugins.observers,
-            self._claimer.hear_of_the_rescued,
+            self._claimer.holding.hear_of_the_rescued,
         )
 
     async def live(self, task_status: TaskStatus[None], probes: Probes | None) -> None:
@@ -217,14 +217,14 @@ class _Life:
                 feeders.cancel_scope.cancel()
             await self._drain()
             lanes.cancel_scope.cancel()
-            if any(claimer.attempts()):  # what does not end would keep us here, with all we hold
+            if any(claimer.holding.attempts()):  # they would keep us here, with all that we hold
                 await self._departure.leave()
 
     def _feeders(self, waker: Waker, lanes: TaskGroup) -> Iterator[tuple[str, Task]]:
         worker, claimer, chancy = self._worker, self._claimer, self._worker.chancy
         yield "claim", partial(claimer.claim, worker.stopping)
-        yield "audit", claimer.audit
-        yield "watch the lease", claimer.watch_lease
+        yield "audit", claimer.holding.audit
+        yield "watch the lease", claimer.holding.watch_lease
         yield "keep the lanes", partial(claimer.lanes.keep, lanes)
         yield "promote", waker.promote
         yield "keep the partitions", waker.keep_partitions
@@ -258,7 +258,7 @@ class _Life:
             async def hurry() -> None:
                 with anyio.move_on_after(worker.grace_period):
                     await worker.hurry.wait()
-                running = sum(1 for _ in claimer.attempts())
+                running = sum(1 for _ in claimer.holding.attempts())
                 worker.drained = running == 0
                 worker.events.emit("worker.grace_over", worker.name, running)
                 for lane in claimer.lanes:

@@ -104,7 +104,7 @@ class Waker:
             async for event in listener:
                 if isinstance(event, Reconnected):  # what was missed meanwhile is looked for
                     self._claimer.feed(self._claimer.lanes.current)
-                    self._claimer.audit_soon()
+                    self._claimer.holding.audit_soon()
                     self._claimer.lanes.look()
                     self.due()
                 else:
@@ -123,7 +123,7 @@ class Waker:
             if told.name == hint.RESUMED:  # after a pause too short to be seen, but found dry in
                 self._claimer.feed([told.subject])
         elif told.name == hint.CANCELLED:
-            self._claimer.audit_soon()
+            self._claimer.holding.audit_soon()
         elif told.name == hint.AWAITED:
             try:
                 self._settler.awaited(UUID(told.subject))

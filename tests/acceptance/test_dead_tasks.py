@@ -7,9 +7,9 @@ import anyio
 import pytest
 
 from chancy import State, Worker, job
-from chancy_core.claim import Claimer
 from chancy_core.errors import ChancyError
 from chancy_core.heartbeat import Heartbeat
+from chancy_core.holding import Holding
 from chancy_core.watchdog import Watchdog
 from tests.stage import push
 
@@ -34,7 +34,7 @@ async def left(chancy) -> int:
     return len(await chancy.get_all_workers())
 
 
-@pytest.mark.parametrize(("owner", "task"), [(Watchdog, "watch"), (Claimer, "audit")])
+@pytest.mark.parametrize(("owner", "task"), [(Watchdog, "watch"), (Holding, "audit")])
 async def test_what_it_held_goes_back(chancy, dsn, stage, monkeypatch, caplog, owner, task):  # noqa: PLR0917
     (reference,) = await push(chancy, dsn, 1)
 
@@ -92,7 +92,7 @@ async def test_a_task_that_returns_has_died(chancy, monkeypatch):
     async def returns(_):
         await anyio.sleep(0.1)
 
-    monkeypatch.setattr(Claimer, "watch_lease", returns)
+    monkeypatch.setattr(Holding, "watch_lease", returns)
     error = await works_until_it_dies(Worker(chancy, signals=False, name="w"))
     assert str(error) == "worker w: its task 'watch the lease' returned, and must not"
 
@@ -113,7 +113,7 @@ async def test_a_job_that_does_not_end_keeps_no_dying_worker_on_the_list(chancy,
         await running.wait()
         raise Defect
 
-    monkeypatch.setattr(Claimer, "watch_lease", dies)
+    monkeypatch.setattr(Holding, "watch_lease", dies)
     worker = Worker(chancy, signals=False)
     worker.events.on("job.started", lambda _: running.set())
     async with anyio.create_task_group() as tasks:

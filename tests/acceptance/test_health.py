@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import anyio
 import psycopg
@@ -102,10 +103,10 @@ async def test_a_claim_that_fails(chancy: Chancy, monkeypatch: pytest.MonkeyPatc
     failing = True
     claim = Claimer._claim
 
-    async def fail(self: Claimer, free: dict[str, int]) -> object:
+    async def fail(self: Claimer, *asked: Any) -> Any:
         if failing:
             raise psycopg.OperationalError("the disk is full")
-        return await claim(self, free)
+        return await claim(self, *asked)
 
     monkeypatch.setattr(Claimer, "_claim", fail)
     async with Worker(chancy) as worker:

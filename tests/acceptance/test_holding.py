@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from chancy import Queue, State, Worker
-from chancy_core import claim, heartbeat
+from chancy_core import heartbeat, holding
 from chancy_core.store import requests
 from chancy_core.store.store import Store
 from tests.stage import connect, push
@@ -33,7 +33,7 @@ async def test_a_running_job_is_cancelled_by_its_holder(chancy, dsn, stage):
 
 
 async def test_a_mark_is_found_without_a_hint(chancy, dsn, stage, monkeypatch):
-    monkeypatch.setattr(claim, "AUDIT", 0.1)
+    monkeypatch.setattr(holding, "AUDIT", 0.1)
     (running,) = await push(chancy, dsn, 1)
     chancy.notifications = False
     async with Worker(chancy):
@@ -53,7 +53,7 @@ async def test_a_job_that_was_wanted_cancelled_is_not_tried_again(chancy, dsn, s
 
 
 async def test_rows_that_a_worker_does_not_know_are_given_back(chancy, dsn, stage, monkeypatch):
-    monkeypatch.setattr(claim, "AUDIT", 0.1)
+    monkeypatch.setattr(holding, "AUDIT", 0.1)
     await chancy.declare(Queue("q", executor="async", concurrency=2), upsert=True)
     references = await push(chancy, dsn, 3)
     async with Worker(chancy):

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 from chancy import Worker
-from chancy_core import assign, claim, notify, settle, wake, watchdog
+from chancy_core import assign, claim, holding, notify, settle, wake, watchdog
 from chancy_core.health import file, http
 from chancy_core.hint import Hint
 from chancy_core.hookspecs import hookimpl
@@ -28,8 +28,8 @@ TASKS: dict[str, tuple[type, str]] = {
     "watch": (watchdog.Watchdog, "run"),
     "observe": (observing.Observers, "run"),
     "claim": (claim.Claimer, "claim"),
-    "audit": (claim.Claimer, "audit"),
-    "watch the lease": (claim.Claimer, "watch_lease"),
+    "audit": (holding.Holding, "audit"),
+    "watch the lease": (holding.Holding, "watch_lease"),
     "keep the lanes": (assign.Lanes, "keep"),
     "promote": (wake.Waker, "promote"),
     "keep the partitions": (wake.Waker, "keep_partitions"),

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from chancy import Job, Limit, Queue, State, Worker
-from chancy_core import claim
+from chancy_core import holding
 from tests.faults.known import jobs
 from tests.jobs import vanish
 from tests.stage import push
@@ -51,7 +51,7 @@ async def test_a_time_limit_is_kept_each_time(chancy, executor):
 @pytest.mark.parametrize("executor", ["thread", "process"], indirect=True)
 async def test_a_running_job_is_told_to_end_without_a_word(chancy, executor, monkeypatch):
     """W16, s2: cancelling did not reach a running job, or was lost with its notification."""
-    monkeypatch.setattr(claim, "AUDIT", 0.1)
+    monkeypatch.setattr(holding, "AUDIT", 0.1)
     chancy.notifications = False
     asked = jobs.sleep.bind(seconds=5.0).options(queue=executor)
     async with Worker(chancy, grace_period=0):

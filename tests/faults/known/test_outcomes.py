@@ -103,7 +103,7 @@ async def test_a_job_that_cannot_be_begun_fails_alone(chancy, raw):
 
 async def test_a_claim_whose_answer_was_lost_is_given_back(chancy, dsn, stage, monkeypatch):
     """W5: jobs whose claim was committed, but its answer lost, stayed `running` with the worker."""
-    monkeypatch.setattr("chancy_core.claim.AUDIT", 0.1)
+    monkeypatch.setattr("chancy_core.holding.AUDIT", 0.1)
     async with Worker(chancy):
         await chancy.pause_queue("q")
         references = await push(chancy, dsn, 3)

@@ -5,6 +5,7 @@ from tests.faults.mutants.patches import Python, Sql
 
 SQL = "chancy_core/sql"
 CLAIM = "chancy_core/claim.py"
+KEPT = "chancy_core/holding.py"
 STORE = "tests/postgres/test_store.py"
 FUNCTIONS = "tests/security/test_functions.py"
 HOLDING = "tests/acceptance/test_holding.py"
@@ -81,13 +82,13 @@ CLAIMING = (
     Mutant(
         "a worker does not know that it holds a suspect",
         "suspect",
-        (Python(CLAIM, "Claimer._has_suspect", "claimed.job.crashes", "False"),),
+        (Python(KEPT, "Holding.has_suspect", "claimed.job.crashes", "False"),),
         (f"{HOLDING}::test_a_worker_holds_one_suspect_at_a_time",),
     ),
     Mutant(
         "a suspect is forgotten before its outcome is written",
         "suspect",
-        (Python(CLAIM, "Claimer._has_suspect", "settlement.job.crashes", "False"),),
+        (Python(KEPT, "Holding.has_suspect", "settlement.job.crashes", "False"),),
         (f"{HOLDING}::test_a_suspect_is_held_until_its_outcome_is_written",),
     ),
     Mutant(

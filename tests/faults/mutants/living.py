@@ -4,7 +4,7 @@ from tests.faults.mutants.mutant import Mutant
 from tests.faults.mutants.patches import Python, Sql
 
 SQL = "chancy_core/sql"
-CLAIM = "chancy_core/claim.py"
+KEPT = "chancy_core/holding.py"
 HEARTBEAT = "chancy_core/heartbeat.py"
 STORE = "tests/postgres/test_store.py"
 SETTLING = "tests/postgres/test_settling.py"
@@ -34,9 +34,9 @@ LIVING = (
         (
             Python(HEARTBEAT, "Heartbeat._beat", "self._once()", "None"),
             Python(
-                CLAIM, "Claimer.watch_lease", "self._heartbeat.check()", "self._heartbeat._once()"
+                KEPT, "Holding.watch_lease", "self._heartbeat.check()", "self._heartbeat._once()"
             ),
-            Python(CLAIM, "Claimer.watch_lease", "anyio.sleep(0.5)", "anyio.sleep(0.05)"),
+            Python(KEPT, "Holding.watch_lease", "anyio.sleep(0.5)", "anyio.sleep(0.05)"),
         ),
         (f"{GUARDS}::test_the_heartbeat_renews_the_lease_of_a_blocked_loop",),
     ),
@@ -137,13 +137,13 @@ LIVING = (
     Mutant(
         "who was declared dead lets go of nothing",
         "lets_go",
-        (Python(CLAIM, "Claimer._check_lease", "lane.cancel()", "None"),),
+        (Python(KEPT, "Holding.check_lease", "lane.cancel()", "None"),),
         (f"{LIVENESS}::test_a_worker_that_was_declared_dead_lets_go_and_begins_anew",),
     ),
     Mutant(
         "an exclusive job goes on when its lease runs out",
         "exclusive",
-        (Python(CLAIM, "Claimer.watch_lease", "lane.cancel_exclusive()", "None"),),
+        (Python(KEPT, "Holding.watch_lease", "lane.cancel_exclusive()", "None"),),
         (f"{HOLDING}::test_an_exclusive_job_ends_before_its_lease_does",),
     ),
     Mutant(

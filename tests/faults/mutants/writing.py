@@ -4,7 +4,7 @@ from tests.faults.mutants.mutant import Mutant
 from tests.faults.mutants.patches import Python, Sql
 
 SQL = "chancy_core/sql"
-CLAIM = "chancy_core/claim.py"
+KEPT = "chancy_core/holding.py"
 STORE = "tests/postgres/test_store.py"
 SETTLING = "tests/postgres/test_settling.py"
 HOLDING = "tests/acceptance/test_holding.py"
@@ -66,7 +66,7 @@ WRITING = (
     Mutant(
         "what a worker holds unknowingly is not looked for",
         "does_not_know",
-        (Python(CLAIM, "Claimer._look_after", "unknown.append(lease)", "None"),),
+        (Python(KEPT, "Holding._look_after", "unknown.append(lease)", "None"),),
         (f"{HOLDING}::test_rows_that_a_worker_does_not_know_are_given_back",),
     ),
     Mutant(
