@@ -189,12 +189,15 @@ class Heartbeat:
             self._announce(uuid4())
             return
         self._mark(began)
-        if self._gapless_since is None or began - self._gapless_since < LEASE:
-            return
-        if late or self._orphans(began):
+        if self._gapless_since is not None and began - self._gapless_since >= LEASE:
+            self._look_for_the_dead(began, late)
+
+    def _look_for_the_dead(self, now: float, late: bool) -> None:
+        """Rescue if somebody's lease has run out, or if jobs run in the name of who is gone."""
+        if late or self._orphans(now):
             self._looked = None
             # As long as there is more, but not until the next renewal is late.
-            while self._rescue() == self._at_once and time.monotonic() < began + INTERVAL / 2:
+            while self._rescue() == self._at_once and time.monotonic() < now + INTERVAL / 2:
                 pass
 
     def _orphans(self, now: float) -> bool:

@@ -156,6 +156,23 @@ async def test_the_dead_are_declared_so_in_the_transaction_that_takes_their_jobs
     assert (await is_dead(dsn, ghost), await state(chancy, job)) == (True, State.PENDING)
 
 
+async def test_jobs_in_the_name_of_who_is_gone_are_taken_back_within_a_lease(chancy, dsn, living):
+    """A worker's row is gone, or was declared dead, and somebody had the job locked just then."""
+    living._gapless_since -= heartbeat.LEASE
+    for gone in ("DELETE FROM chancy_workers", "UPDATE chancy_workers SET dead = true"):
+        ghost = await announce(chancy, lease=60)
+        job = await running(chancy, ghost)
+        await anyio.to_thread.run_sync(living._once)
+        assert await state(chancy, job) is State.RUNNING
+        async with await connect(dsn) as conn:
+            await conn.execute(f"{gone} WHERE id = %s", [ghost])
+        if living._looked is not None:
+            living._looked -= heartbeat.LEASE
+        await anyio.to_thread.run_sync(living._once)
+        assert await state(chancy, job) is State.PENDING
+        await chancy.cancel_job(job)
+
+
 async def test_no_job_is_taken_from_a_worker_that_was_not_declared_dead(chancy):
     late = await announce(chancy, lease=60)
     job = await running(chancy, late)

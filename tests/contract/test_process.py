@@ -12,10 +12,13 @@ import anyio
 import pytest
 
 from chancy import Limit, Queue
+from chancy_core import perform
 from chancy_core.errors import ChildDied, InvalidValue
+from chancy_core.executor import Call
 from chancy_core.installed import find_executor
 from chancy_core.outcome import Kind, Outcome
 from chancy_executors.process import Child
+from tests import jobs
 from tests.attempts import attempt, fifo, is_gone, opened, read
 
 REAL_TIME = 40  # a signal that `signal.Signals` does not know
@@ -238,3 +241,33 @@ def test_a_child_whose_parent_has_died_leaves_quietly() -> None:
         assert child.stderr is not None
         said = child.stderr.read()
     assert (said, child.returncode) == (b"", 0)
+
+
+async def test_a_child_whose_parent_dies_leaves_while_a_job_runs(
+    anyio_backend: str, tmp_path: Path
+) -> None:
+    def frame(message: bytes) -> bytes:
+        return len(message).to_bytes(4, "big") + message
+
+    setup = {
+        "sources": [[jobs.__name__, None]],
+        "plugins": [],
+        "backend": anyio_backend,
+        "capabilities": 3,
+    }
+    claimed = attempt("hold", fifo=str(tmp_path / "begun")).claimed
+    with subprocess.Popen(
+        [sys.executable, "-c", "from chancy_executors import child; child.main()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as child:
+        assert child.stdin is not None
+        child.stdin.write(frame(json.dumps(setup).encode()))
+        child.stdin.write(frame(perform.request(Call(claimed.job, claimed.arguments))))
+        child.stdin.flush()
+        assert int(await read(tmp_path / "begun")) == child.pid  # it runs, and does not end
+        child.stdin.close()
+        try:
+            assert await anyio.to_thread.run_sync(child.wait, 10) == 0
+        finally:
+            child.kill()
