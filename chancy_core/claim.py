@@ -21,7 +21,7 @@ from chancy_core.heartbeat import Heartbeat
 from chancy_core.job import State
 from chancy_core.lane import Lane
 from chancy_core.outcome import Settlement
-from chancy_core.place import Places
+from chancy_core.place import Pace, Places
 from chancy_core.plugins import WorkerPlugins
 from chancy_core.run import Attempt
 from chancy_core.settle import Settler
@@ -76,6 +76,7 @@ class Claimer:
         #: Held while a claim is under way: an audit must know all that was claimed.
         self._claiming = anyio.Lock()
         self._places = Places()
+        self._pace = Pace()
         #: How the last claim went.
         self.asked = Asked()
 
@@ -88,8 +89,10 @@ class Claimer:
         for lane in self.lanes:
             yield from tuple(lane.running)
 
-    def audit_soon(self) -> None:
-        """Look soon whether a running job is wanted cancelled."""
+    def audit_soon(self, *, doubt: bool = False) -> None:
+        """Look soon whether a running job is wanted cancelled, and in *doubt* what else is ours."""
+        if doubt:
+            self._pace.hurry()
         self._audit.set()
 
     def feed(self, queues: Collection[str], *, back: bool = False) -> None:
@@ -128,7 +131,7 @@ class Claimer:
                 tries = 0
             except TRANSIENT as exc:
                 tries += 1
-                self._audit.set()
+                self.audit_soon(doubt=True)
                 log.warning("cannot claim: %s", exc)
                 await anyio.sleep(backoff(tries))
 
@@ -173,7 +176,7 @@ class Claimer:
             with anyio.move_on_after(CLAIM, shield=True) as late:
                 claims = await claim()
             if late.cancelled_caught:
-                self._audit.set()
+                self.audit_soon(doubt=True)
         except BaseException:
             self.feed([lane.queue.name for lane in lanes])
             raise
@@ -263,10 +266,7 @@ class Claimer:
             self.feed(self.lanes.current, back=True)
 
     async def audit(self) -> None:
-        """End what is wanted cancelled, and give back what is marked as ours without our knowing.
-
-        A claim that was committed, but whose answer was lost, leaves such rows.
-        """
+        """End what is wanted cancelled, and give back what is ours without our knowing."""
         tries = 0
         while True:
             with anyio.move_on_after(backoff(tries) if tries else AUDIT):
@@ -274,21 +274,21 @@ class Claimer:
             self._audit = anyio.Event()
             try:
                 async with self._claiming:
-                    await self._look_after()
+                    with self._pace as thorough:
+                        await self._look_after(thorough)
                 tries = 0
             except TRANSIENT as exc:
                 tries += 1
                 log.warning("cannot look after what is held: %s", exc)
             await anyio.sleep(CALM)
 
-    async def _look_after(self) -> None:
-        known = {claimed.job.lease_id for lane in self.lanes for claimed in lane.held}
-        known |= {settlement.job.lease_id for settlement in self._settler.unwritten}
-        names = self._store.names
-        leases = [lease for lease in known if lease is not None]
-        found = await self._store.run(statements.audit(names, self._known_as, leases))
-        unknown: list[UUID] = []
-        for _, lease, cancelling in found:
+    async def _look_after(self, thorough: bool) -> None:
+        jobs = [claimed.job for lane in self.lanes for claimed in lane.held]
+        jobs += [settlement.job for settlement in self._settler.unwritten]
+        known = {job.lease_id: job.id for job in jobs if job.lease_id is not None}
+        names, unknown = self._store.names, list[UUID]()
+        audit = statements.audit(names, self._known_as, known, thorough=thorough)
+        for _, lease, cancelling in await self._store.run(audit):
             if lease not in known:
                 unknown.append(lease)
             elif cancelling:

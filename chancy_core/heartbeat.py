@@ -24,6 +24,7 @@ from chancy_core.errors import ChancyError
 from chancy_core.hint import Hint
 from chancy_core.job import QueuedJob, State
 from chancy_core.outcome import Rescued
+from chancy_core.place import Pace
 from chancy_core.postgres.threaded import Conn
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
@@ -38,6 +39,8 @@ INTERVAL = 2.5
 CRASH_LIMIT = 3
 #: How many jobs of the dead are taken back in one transaction.
 AT_ONCE = 500
+#: Seconds after which the jobs of workers without a row are looked for, however dear that is.
+THOROUGH = 10.0
 #: What part of the lease a renewal may take, and a rescue. A link that is dead is left, and another
 #: renewal is sent on a new one, before the lease runs out.
 PATIENCE = 0.3
@@ -80,6 +83,7 @@ class Heartbeat:
         #: What its last round has met; None if the renewal, and all else, was confirmed.
         self.trouble: str | None = None
         self._at_once = AT_ONCE
+        self._pace = Pace(THOROUGH)
 
     @property
     def sure_until(self) -> float:
@@ -186,9 +190,12 @@ class Heartbeat:
             return
         self._mark(began)
         if self._gapless_since is not None and began - self._gapless_since >= LEASE:
-            # As long as there is more, but not until the next renewal is late.
-            while self._rescue() == self._at_once and time.monotonic() < began + INTERVAL / 2:
-                pass
+            with self._pace as thorough:
+                while self._rescue(thorough) == self._at_once:
+                    # As long as there is more, but not until the next renewal is late.
+                    if time.monotonic() >= began + INTERVAL / 2:
+                        self._pace.hurry()
+                        break
 
     def _mark(self, now: float) -> None:
         """Note a renewal that was sent at *now*, on the monotonic clock.
@@ -199,7 +206,7 @@ class Heartbeat:
             self._gapless_since = now
         self._last = now
 
-    def _rescue(self) -> int:
+    def _rescue(self, thorough: bool) -> int:
         """Declare the expired dead and then, in the same transaction, take their jobs back.
 
         Answers how many there were, `_at_once` at most. If that takes longer than a statement may
@@ -209,7 +216,8 @@ class Heartbeat:
         try:
             with conn.deadline(LEASE * RESCUING), conn.transaction():
                 dead = self._run(statements.bury(self._names))
-                taken = self._run(statements.rescue(self._names, self._crash_limit, self._at_once))
+                asked = self._names, self._crash_limit, self._at_once
+                taken = self._run(statements.rescue(*asked, thorough=thorough))
         except psycopg.errors.QueryCanceled as exc:
             if self._at_once == 1:
                 raise

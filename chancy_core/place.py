@@ -26,6 +26,8 @@ CHEAP = 0.002
 SHARE = 0.05
 #: Seconds after which a queue is looked through from the front, however long that takes.
 LONGEST = 1.0
+#: What part of the time anything else may take that walks over dead entries.
+SMALL = 0.01
 
 
 @frozen
@@ -67,6 +69,39 @@ class Place:
 
 #: Before all jobs.
 FRONT = Place()
+
+
+class Pace:
+    """How often to do what may be dear: so that it takes a small part of the time.
+
+        with pace as thorough:      # whether it may be done now, however dear
+            ...
+
+    What raises an error is not done.
+    """
+
+    def __init__(self, longest: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._longest = longest
+        self._clock = clock
+        self._again = self._began = 0.0
+        self._due = True
+
+    def hurry(self) -> None:
+        """Do it the next time, even if it is under way."""
+        self._again = -inf
+        self._due = False
+
+    def __enter__(self) -> bool:
+        self._began = self._clock()
+        self._due = self._began >= self._again
+        if self._due:
+            self._again = -inf
+        return self._due
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._due and kind is None:
+            now = self._clock()
+            self._again = now + min((now - self._began) / SMALL, self._longest)
 
 
 class Places:
