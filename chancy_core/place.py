@@ -18,6 +18,8 @@ from attrs import field, frozen
 
 #: The priorities that the database can store.
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
+#: The first `seq` of all, and the last.
+FIRST, LAST = -(2**63), 2**63 - 1
 #: How many priorities a place knows; of more, the higher ones.
 KNOWN = 16
 #: Seconds that a claim may take without anybody having to ask what it walks over.
@@ -32,12 +34,11 @@ SMALL = 0.01
 
 @frozen
 class Range:
-    """A part of a line: the priorities from *high* down to *low*, and of each what is after."""
+    """A part of a line: the priorities from *high* down to *low*, each from a `seq` on."""
 
     high: int = HIGHEST
     low: int = LOWEST
-    #: Jobs have a `seq` above this.
-    after: int = -(2**63)
+    seq: int = FIRST
 
 
 @frozen
@@ -60,7 +61,7 @@ class Place:
         for priority in sorted(self.claimed, reverse=True):
             if high > priority:
                 rest.append(Range(high, priority + 1))
-            rest.append(Range(priority, priority, self.claimed[priority]))
+            rest.append(Range(priority, priority, min(self.claimed[priority] + 1, LAST)))
             high = priority - 1
         if high >= LOWEST:
             rest.append(Range(high, LOWEST))

@@ -37,7 +37,7 @@ def claim(
         "lasts": lasts,
         "highs": [one.high for one in every],
         "lows": [one.low for one in every],
-        "afters": [one.after for one in every],
+        "seqs": [one.seq for one in every],
         "suspect": suspect,
         "limited": limited,
     }
