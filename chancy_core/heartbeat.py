@@ -194,10 +194,11 @@ class Heartbeat:
 
     def _look_for_the_dead(self, now: float, late: bool) -> None:
         """Rescue if somebody's lease has run out, or if jobs run in the name of who is gone."""
-        if late or self._orphans(now):
+        orphans = not late and self._orphans(now)
+        if late or orphans:
             self._looked = None
             # As long as there is more, but not until the next renewal is late.
-            while self._rescue() == self._at_once and time.monotonic() < now + INTERVAL / 2:
+            while self._rescue(orphans) == self._at_once and time.monotonic() < now + INTERVAL / 2:
                 pass
 
     def _orphans(self, now: float) -> bool:
@@ -221,7 +222,7 @@ class Heartbeat:
             self._gapless_since = now
         self._last = now
 
-    def _rescue(self) -> int:
+    def _rescue(self, thorough: bool) -> int:
         """Declare the expired dead and then, in the same transaction, take their jobs back.
 
         Answers how many there were, `_at_once` at most. If that takes longer than a statement may
@@ -231,7 +232,8 @@ class Heartbeat:
         try:
             with conn.deadline(LEASE * RESCUING), conn.transaction():
                 dead = self._run(statements.bury(self._names))
-                taken = self._run(statements.rescue(self._names, self._crash_limit, self._at_once))
+                asked = self._names, self._crash_limit, self._at_once
+                taken = self._run(statements.rescue(*asked, thorough=thorough))
         except psycopg.errors.QueryCanceled as exc:
             if self._at_once == 1:
                 raise

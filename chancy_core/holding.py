@@ -11,6 +11,7 @@ import anyio
 from chancy_core.assign import CALM, Lanes
 from chancy_core.events import Events
 from chancy_core.heartbeat import Heartbeat
+from chancy_core.place import Pace
 from chancy_core.plugins import WorkerPlugins
 from chancy_core.run import Attempt
 from chancy_core.settle import Settler
@@ -61,6 +62,7 @@ class Holding:
         self._audit = anyio.Event()
         #: How many audits are not to be spared, since a claim has failed.
         self._doubt = 0
+        self._pace = Pace()
 
     def attempts(self) -> Iterator[Attempt]:
         """All that run here at this moment."""
@@ -107,7 +109,7 @@ class Holding:
         self._audit.set()
 
     async def audit(self) -> None:
-        """End what is wanted cancelled, and give back what is marked as ours without our knowing.
+        """End what is wanted cancelled, and give back what is ours without our knowing.
 
         A claim that was committed, but whose answer was lost, leaves such rows.
         """
@@ -123,7 +125,8 @@ class Holding:
             self._audit = anyio.Event()
             try:
                 async with self.claiming:
-                    await self._look_after()
+                    with self._pace as thorough:
+                        await self._look_after(thorough)
                 tries = 0
             except TRANSIENT as exc:
                 tries += 1
@@ -137,16 +140,16 @@ class Holding:
     def doubt(self) -> None:
         """Audit now and for a while on: a claim may be committed after it was given up."""
         self._doubt = SPARED
+        self._pace.hurry()
         self._audit.set()
 
-    async def _look_after(self) -> None:
-        known = {claimed.job.lease_id for lane in self._lanes for claimed in lane.held}
-        known |= {settlement.job.lease_id for settlement in self._settler.unwritten}
-        names = self._store.names
-        leases = [lease for lease in known if lease is not None]
-        found = await self._store.run(statements.audit(names, self.known_as, leases))
-        unknown: list[UUID] = []
-        for _, lease, cancelling in found:
+    async def _look_after(self, thorough: bool) -> None:
+        jobs = [claimed.job for lane in self._lanes for claimed in lane.held]
+        jobs += [settlement.job for settlement in self._settler.unwritten]
+        known = {job.lease_id: job.id for job in jobs if job.lease_id is not None}
+        names, unknown = self._store.names, list[UUID]()
+        audit = statements.audit(names, self.known_as, known, thorough=thorough)
+        for _, lease, cancelling in await self._store.run(audit):
             if lease not in known:
                 unknown.append(lease)
             elif cancelling:

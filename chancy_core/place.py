@@ -18,6 +18,8 @@ from attrs import field, frozen
 
 #: The priorities that the database can store.
 LOWEST, HIGHEST = -(2**15), 2**15 - 1
+#: The first `seq` of all, and the last.
+FIRST, LAST = -(2**63), 2**63 - 1
 #: How many priorities a place knows; of more, the higher ones.
 KNOWN = 16
 #: Seconds that a claim may take without anybody having to ask what it walks over.
@@ -26,16 +28,17 @@ CHEAP = 0.002
 SHARE = 0.05
 #: Seconds after which a queue is looked through from the front, however long that takes.
 LONGEST = 1.0
+#: What part of the time anything else may take that walks over dead entries.
+SMALL = 0.01
 
 
 @frozen
 class Range:
-    """A part of a line: the priorities from *high* down to *low*, and of each what is after."""
+    """A part of a line: the priorities from *high* down to *low*, each from a `seq` on."""
 
     high: int = HIGHEST
     low: int = LOWEST
-    #: Jobs have a `seq` above this.
-    after: int = -(2**63)
+    seq: int = FIRST
 
 
 @frozen
@@ -58,7 +61,7 @@ class Place:
         for priority in sorted(self.claimed, reverse=True):
             if high > priority:
                 rest.append(Range(high, priority + 1))
-            rest.append(Range(priority, priority, self.claimed[priority]))
+            rest.append(Range(priority, priority, min(self.claimed[priority] + 1, LAST)))
             high = priority - 1
         if high >= LOWEST:
             rest.append(Range(high, LOWEST))
@@ -67,6 +70,39 @@ class Place:
 
 #: Before all jobs.
 FRONT = Place()
+
+
+class Pace:
+    """How often to do what may be dear: so that it takes a small part of the time.
+
+        with pace as thorough:      # whether it may be done now, however dear
+            ...
+
+    What raises an error is not done.
+    """
+
+    def __init__(self, longest: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._longest = longest
+        self._clock = clock
+        self._again = self._began = 0.0
+        self._due = True
+
+    def hurry(self) -> None:
+        """Do it the next time, even if it is under way."""
+        self._again = -inf
+        self._due = False
+
+    def __enter__(self) -> bool:
+        self._began = self._clock()
+        self._due = self._began >= self._again
+        if self._due:
+            self._again = -inf
+        return self._due
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if self._due and kind is None:
+            now = self._clock()
+            self._again = now + min((now - self._began) / SMALL, self._longest)
 
 
 class Places:

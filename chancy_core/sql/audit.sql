@@ -1,5 +1,10 @@
--- What a worker has to look after: rows marked as its own under leases that it does not know, and
--- those that somebody wants cancelled. Answers (id, lease_id, cancelling).
+-- What a worker has to look after: those of its jobs that somebody wants cancelled and, if `thorough`,
+-- rows marked as its own under leases that it does not know. Answers (id, lease_id, cancelling).
+-- For the latter all entries of the index of its running jobs are walked, those that are dead as well.
 SELECT id, lease_id, cancelling FROM {jobs}
- WHERE state = 'running' AND worker = %(worker)s
-   AND (cancelling OR NOT lease_id = ANY(%(known)s::uuid[]))
+ WHERE id = ANY(%(ids)s::uuid[]) AND lease_id = ANY(%(leases)s::uuid[])
+   AND worker = %(worker)s AND cancelling
+UNION ALL
+SELECT id, lease_id, cancelling FROM {jobs}
+ WHERE %(thorough)s AND state = 'running' AND worker = %(worker)s
+   AND NOT lease_id = ANY(%(leases)s::uuid[])

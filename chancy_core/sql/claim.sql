@@ -5,7 +5,7 @@
 -- A suspect (its worker died) goes first, but one alone, and none if `suspect` is false.
 -- No two workers get the same job: rows that another is claiming are passed over. The ids go
 -- through an array, so that no plan, whatever the statistics say, can claim more than asked.
--- A line is walked by ranges of its priorities, `firsts` to `lasts`, each after a place. Those that
+-- A line is walked by ranges of its priorities, `firsts` to `lasts`, each from a `seq` on. Those that
 -- are not needed are not read, and no row is locked that is not claimed, but for those passed over.
 -- A lease is a hash of the job's id and of a number that is drawn at random once: drawing one for
 -- each job took a quarter of a claim's time.
@@ -45,7 +45,7 @@ WITH want AS MATERIALIZED (
                      WHERE state = 'pending' AND crashes = 0 AND queue = want.queue
                        AND priority <= (%(highs)s::smallint[])[n]
                        AND priority >= (%(lows)s::smallint[])[n]
-                       AND seq > (%(afters)s::bigint[])[n]
+                       AND seq >= (%(seqs)s::bigint[])[n]
                      ORDER BY priority DESC, seq
                      LIMIT slots.free + want.ahead
                        FOR UPDATE SKIP LOCKED

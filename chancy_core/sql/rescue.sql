@@ -1,11 +1,14 @@
 -- Take back the jobs of workers that are dead or have no row: each is charged a crash. Those at the
 -- limit are quarantined, those that may be begun only once are lost, those that somebody wanted
 -- cancelled are. Runs in the transaction of `bury`, after it. Answers (id, queue, state).
+-- If not `thorough`, those without a row are left out: all entries of the index of running jobs are
+-- walked to find them, those that are dead as well.
 -- Only the leases that it saw are taken: a job may have gone to a worker that came after that. What
 -- ends here is in the history without its lease, by which a holder recognises what it wrote itself.
 WITH dead AS MATERIALIZED (
     SELECT job.id, job.lease_id FROM {jobs} AS job
      WHERE job.state = 'running'
+       AND (%(thorough)s OR job.worker = ANY(ARRAY(SELECT id FROM {workers} AS w WHERE w.dead)))
        AND NOT EXISTS (SELECT FROM {workers} AS w WHERE w.id = job.worker AND NOT w.dead)
      ORDER BY job.id
      LIMIT 4 * %(at_once)s  -- more than are taken: others may have locked some

@@ -144,7 +144,7 @@ async def test_the_dead_are_declared_so_in_the_transaction_that_takes_their_jobs
     await chancy.store.run(statements.renew(chancy.names, ghost, -1))
     living._gapless_since -= heartbeat.LEASE
 
-    def cut_off(*_: object) -> None:
+    def cut_off(*_: object, **__: object) -> None:
         raise ConnectionError
 
     with monkeypatch.context() as patch:

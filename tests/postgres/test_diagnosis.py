@@ -13,6 +13,7 @@ from psycopg.conninfo import make_conninfo
 
 from chancy import Chancy, Job, Queue, Worker
 from chancy_core.diagnosis import Finding, diagnose, server
+from chancy_core.migrate import Line
 from chancy_core.postgres import Connection
 from chancy_core.store import statements
 from chancy_core.store.standing import INDEXES
@@ -56,7 +57,8 @@ async def test_a_schema_that_is_too_old_or_too_new(chancy: Chancy, dsn: str) -> 
     async with superuser(dsn) as conn:
         await conn.execute(
             "INSERT INTO chancy_migrations (line, version, name, oldest) "
-            "VALUES ('core', 3, 'of the future', 3)"
+            "VALUES ('core', %(next)s, 'of the future', %(next)s)",
+            {"next": Line.from_package("core", "chancy_core.migrations").newest + 1},
         )
         assert "install a newer version" in (await wrong(chancy))["schema"].says
         await conn.execute("DELETE FROM chancy_migrations WHERE version > 1")

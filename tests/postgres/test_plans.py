@@ -6,7 +6,7 @@ table was empty. It reads no table of jobs as a whole, and no more of it than it
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, LiteralString, cast
 from uuid import UUID
@@ -20,7 +20,7 @@ from chancy import Job, Queue
 from chancy_core.identity import new_id
 from chancy_core.job import State
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
-from chancy_core.place import Place
+from chancy_core.place import FRONT, Place
 from chancy_core.statement import Statement
 from chancy_core.store import statements
 from chancy_core.testing import database
@@ -39,7 +39,7 @@ FILL: LiteralString = """
     INSERT INTO chancy_jobs (id, queue, func, args, meta, state, priority, max_attempts,
                              scheduled_at)
     SELECT (lpad(to_hex(1780000000000 + n / 100), 12, '0') || '7' || lpad(to_hex(n %% 100), 3, '0')
-            || '8' || substr(md5(n::text), 1, 15))::uuid,
+            || '8' || substr(md5(n::text), 1, 15))::uuid,  -- as those of clients: they grow
            'queue-' || n %% 7, 'f', '{}', '{}', (ARRAY['pending', 'scheduled'])[1 + n %% 2],
            n %% 5, 1, now() + (n - 3000) * interval '1 second'
       FROM generate_series(%s::int, %s) AS n
@@ -89,7 +89,8 @@ def read(plan: Mapping[str, Any]) -> Read:
 class Planned:
     """A database with some jobs, and the statements of ours on it, each prepared under its name."""
 
-    def __init__(self, conn: psycopg.Connection) -> None:
+    def __init__(self, dsn: str, conn: psycopg.Connection) -> None:
+        self.dsn = dsn
         self._conn = conn
         self._order: dict[str, list[str]] = {}
 
@@ -99,6 +100,13 @@ class Planned:
 
     def run(self, statement: Statement[Any]) -> None:
         self._conn.execute(statement.text, statement.params)
+
+    def begin(self, worker: UUID, queues: Sequence[str]) -> None:
+        """Announce a worker, and declare its queues."""
+        as_ = {"name": "w", "hostname": "h", "pid": 1, "tags": ["*"], "lease": 600.0}
+        self.run(statements.announce(NAMES, worker, **cast("Any", as_)))
+        for queue in queues:
+            self.run(statements.declare(NAMES, Queue(queue), upsert=False))
 
     def prepare(self, mode: str, made: Mapping[str, tuple[Statement[Any], int]]) -> None:
         self._conn.execute("DEALLOCATE ALL")
@@ -134,7 +142,7 @@ def planned(server: str, template: str) -> Iterator[Planned]:
         psycopg.connect(dsn, autocommit=True, prepare_threshold=None) as conn,
     ):
         conn.execute("ALTER TABLE chancy_jobs SET (autovacuum_enabled = false)")
-        yield Planned(conn)
+        yield Planned(dsn, conn)
 
 
 def settled(held: list[tuple[UUID, UUID]], verdict: Verdict) -> list[Settlement]:
@@ -146,7 +154,7 @@ def hot_path(worker: UUID, held: list[tuple[UUID, UUID]]) -> dict[str, tuple[Sta
     """The statements that a worker runs over and over, and how many jobs each is asked for."""
     free = dict.fromkeys(QUEUES, 20)
     places = {queue: Place({4: 100, 2: 200}) for queue in QUEUES}
-    leases = [lease for _, lease in held]
+    known = {lease: id_ for id_, lease in held[1:]}
     return {
         "push": (statements.push(NAMES, {new_id(): Job("f") for _ in range(50)}), 50),
         "claim": (statements.claim(NAMES, worker, free), 140),
@@ -155,7 +163,7 @@ def hot_path(worker: UUID, held: list[tuple[UUID, UUID]]) -> dict[str, tuple[Sta
         "requeue": (statements.requeue(NAMES, settled(held, Verdict(State.PENDING))), HELD),
         "promote": (statements.promote(NAMES), 1000),
         "renew": (statements.renew(NAMES, worker, 10.0, 0.0), 0),
-        "audit": (statements.audit(NAMES, worker, leases[1:]), HELD),
+        "audit": (statements.audit(NAMES, worker, known), HELD),
         "give_back": (statements.give_back(NAMES, worker), HELD),
         "rescue": (statements.rescue(NAMES, 3, 100), 2 * HELD),
         "jobs_by_id": (statements.jobs_by_id(NAMES, [id_ for id_, _ in held]), HELD),
@@ -185,10 +193,7 @@ def test_no_plan_reads_all_jobs(server: str, chancy_template: str, size: int) ->
     """Kept since the table was small; with statistics of another day, with none, and with fresh."""
     worker, gone = new_id(), new_id()
     with planned(server, chancy_template) as there:
-        announced = {"hostname": "h", "pid": 1, "tags": ["*"], "lease": 600.0}
-        there.run(statements.announce(NAMES, worker, name="w", **announced))
-        for queue in QUEUES:
-            there.run(statements.declare(NAMES, Queue(queue), upsert=False))
+        there.begin(worker, QUEUES)
         there.execute(FILL, [1, 50])
         there.execute("ANALYZE chancy_jobs")
         there.prepare("generic", hot_path(worker, []))
@@ -204,3 +209,83 @@ def test_no_plan_reads_all_jobs(server: str, chancy_template: str, size: int) ->
                 there.prepare(mode, made)
                 failed[mode, statistics] = too_much(there, made)
     assert {when: what for when, what in failed.items() if what} == {}
+
+
+#: What lies in the table besides 2,000 jobs in line.
+GROWN = {
+    "a long line": ("pending", 0, 300_000),
+    "many for later that are more urgent": ("scheduled", 9, 100_000),
+    "a million for later that are more urgent": ("scheduled", 9, 1_000_000),
+}
+
+
+def grow(there: Planned, state: str, priority: int, queues: int, numbers: range) -> None:
+    fill = FILL.replace("'queue-' || n %% 7", "'queue-' || n %% %s")
+    fill = fill.replace("(ARRAY['pending', 'scheduled'])[1 + n %% 2]", "%s")
+    fill = fill.replace("n %% 5, 1, now() + (n - 3000) *", "%s, 1, now() + interval '1 day' + n *")
+    there.execute(fill, [queues, state, priority, numbers.start, numbers.stop - 1])
+
+
+def pages_of_a_claim(there: Planned, worker: UUID, queues: int, place: Place = FRONT) -> int:
+    """Claim 200 jobs, of all queues together."""
+    free = {f"queue-{n}": 200 // queues for n in range(queues)}
+    places = dict.fromkeys(free, place)
+    made = {"claim": (statements.claim(NAMES, worker, free, places=places), 200)}
+    there.prepare("generic", made)
+    seen = there.explain("claim", made["claim"][0])
+    assert seen.rows == 400, "each is read when it is locked, and when it is written"
+    return seen.pages
+
+
+@contextmanager
+def lined_up(server: str, template: str, queues: int) -> Iterator[tuple[Planned, UUID]]:
+    worker = new_id()
+    with planned(server, template) as there:
+        there.begin(worker, [f"queue-{n}" for n in range(queues)])
+        grow(there, "pending", 0, queues, range(2_000))
+        yield there, worker
+
+
+@pytest.mark.parametrize(
+    "what",
+    [pytest.param(what, marks=pytest.mark.slow if "million" in what else ()) for what in GROWN],
+)
+def test_a_claim_reads_no_more_of_a_large_table(
+    server: str, chancy_template: str, what: str
+) -> None:
+    state, priority, count = GROWN[what]
+    with lined_up(server, chancy_template, 1) as (there, worker):
+        before = pages_of_a_claim(there, worker, 1)
+        grow(there, state, priority, 1, range(2_000, 2_000 + count))
+        after = pages_of_a_claim(there, worker, 1)
+    assert after <= 1.5 * before
+
+
+def test_a_claim_of_a_hundred_queues_reads_no_more_than_of_one(
+    server: str, chancy_template: str
+) -> None:
+    with lined_up(server, chancy_template, 1) as (there, worker):
+        one = pages_of_a_claim(there, worker, 1)
+    with lined_up(server, chancy_template, 100) as (there, worker):
+        hundred = pages_of_a_claim(there, worker, 100)
+    assert hundred <= 1.5 * one
+
+
+def test_a_claim_at_a_place_reads_nothing_of_the_jobs_that_were_before(
+    server: str, chancy_template: str
+) -> None:
+    """While somebody's snapshot keeps VACUUM, and claims themselves, from clearing them away."""
+    with lined_up(server, chancy_template, 1) as (there, worker):
+        before = pages_of_a_claim(there, worker, 1)
+        with psycopg.connect(there.dsn) as pin:
+            pin.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            pin.execute("SELECT FROM chancy_queues")
+            grow(there, "pending", 0, 1, range(2_000, 30_000))
+            there.execute(RUN, {"worker": worker, "count": 30_000})
+            (last,) = there.execute("SELECT max(seq) FROM chancy_jobs")
+            there.execute("DELETE FROM chancy_jobs")
+            grow(there, "pending", 0, 1, range(30_000, 32_000))
+            front = pages_of_a_claim(there, worker, 1)
+            place = pages_of_a_claim(there, worker, 1, Place({0: last[0]}))
+    assert front > 1.5 * before, "nothing was in the way"
+    assert place <= 1.5 * before

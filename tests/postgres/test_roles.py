@@ -120,7 +120,7 @@ def sample(name: str, job: QueuedJob) -> Statement[Any]:
     assert worker is not None
     make: dict[str, Callable[[], Statement[Any]]] = {
         "announce": lambda: announce(new_id()),
-        "audit": lambda: statements.audit(NAMES, worker, []),
+        "audit": lambda: statements.audit(NAMES, worker, {}),
         "bury": lambda: statements.bury(NAMES),
         "cancel": lambda: statements.cancel(NAMES, [job.id]),
         "claim": lambda: statements.claim(NAMES, worker, {"q": 1}, limited=True),

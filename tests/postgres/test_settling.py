@@ -232,6 +232,35 @@ async def test_the_jobs_of_the_dead_are_taken_back_and_of_the_living_not(dsn: st
         assert await rescue(store) == {}
 
 
+async def test_a_rescue_in_haste_takes_the_jobs_of_the_dead_alone(dsn: str) -> None:
+    """Who has no row is looked for by a thorough one: see `Pace`."""
+    async with opened(dsn) as store:
+        workers = [await announce(store, lease) for lease in (60, -1, 60)]
+        await push(store, *(Job("f") for _ in range(3)))
+        held = [(await claim(store, 1, worker=worker))[0].job.id for worker in workers]
+        await store.run(statements.retire(NAMES, workers[2]))
+        await store.run(statements.bury(NAMES))
+        assert set(await store.run(statements.rescue(NAMES, 3, 9, thorough=False))) == {held[1]}
+        assert set(await store.run(statements.rescue(NAMES, 3, 9))) == {held[2]}
+
+
+async def test_an_audit_in_haste_finds_what_is_to_be_cancelled_alone(dsn: str) -> None:
+    async with opened(dsn) as store:
+        worker = await announce(store)
+        await push(store, *(Job("f") for _ in range(4)))
+        known, wanted, unknown, both = [c.job for c in await claim(store, worker=worker)]
+        await store.run(statements.cancel(NAMES, [wanted.id, both.id]))
+        leases = {job.lease_id: job.id for job in (known, wanted) if job.lease_id}
+        asked = statements.audit(NAMES, worker, leases, thorough=False)
+        assert await store.run(asked) == [(wanted.id, wanted.lease_id, True)]
+        found = await store.run(statements.audit(NAMES, worker, leases))
+        assert {id_: cancelling for id_, _, cancelling in found} == {
+            wanted.id: True,
+            unknown.id: False,
+            both.id: True,
+        }
+
+
 @pytest.mark.parametrize("fate", ["lost", "cancelled", "quarantined", "given back"])
 async def test_an_outcome_in_doubt_is_not_taken_for_what_others_wrote(dsn: str, fate: str) -> None:
     """The holder comes back, its first try is cut off, and it asks whether that was written."""

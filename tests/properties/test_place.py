@@ -3,28 +3,30 @@
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from chancy_core.place import FRONT, HIGHEST, KNOWN, LOWEST, Place, Range
+from chancy_core.place import FIRST, FRONT, HIGHEST, KNOWN, LAST, LOWEST, Place, Range
 
 priorities = st.one_of(
     st.sampled_from([LOWEST, LOWEST + 1, -1, 0, 1, HIGHEST - 1, HIGHEST]),
     st.integers(LOWEST, HIGHEST),
 )
-jobs = st.tuples(priorities, st.integers(-3, 3))
+jobs = st.tuples(priorities, st.integers(-3, 3) | st.sampled_from([FIRST, LAST - 1, LAST]))
 
 
 def within(job: tuple[int, int], part: Range) -> bool:
     priority, seq = job
-    return part.low <= priority <= part.high and seq > part.after
+    return part.low <= priority <= part.high and seq >= part.seq
 
 
 @given(st.lists(jobs), jobs)
-@example([], (0, 0))
+@example([], (0, FIRST))
+@example([(0, LAST)], (0, LAST))
 @example([(HIGHEST, 0), (LOWEST, 0)], (LOWEST, 1))
 def test_each_job_is_in_one_range_unless_it_lies_before_the_place(
     claimed: list[tuple[int, int]], job: tuple[int, int]
 ) -> None:
     place = FRONT.beyond(claimed)
-    hidden = job[1] <= place.claimed.get(job[0], -4)
+    # The last `seq` of all is never hidden: there is none behind it.
+    hidden = job[0] in place.claimed and job[1] <= min(place.claimed[job[0]], LAST - 1)
     assert [within(job, part) for part in place.ranges()].count(True) == (not hidden)
 
 
@@ -49,4 +51,4 @@ def test_a_place_lies_behind_the_last_of_each_of_the_highest_priorities(
         assert list(place.claimed) == sorted(known, reverse=True)[:KNOWN]
         for priority, last in place.claimed.items():
             seqs = [seq for its, seq in claimed if its == priority]
-            assert last == max([*seqs, before.claimed.get(priority, -4)])
+            assert last == max([*seqs, before.claimed.get(priority, FIRST)])

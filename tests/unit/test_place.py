@@ -1,10 +1,11 @@
 """How long a worker relies on a place: it hides nothing for longer than a second."""
 
+from contextlib import suppress
 from math import inf
 
 import pytest
 
-from chancy_core.place import CHEAP, LONGEST, SHARE, Place, Places
+from chancy_core.place import CHEAP, LONGEST, SHARE, SMALL, Pace, Place, Places
 
 
 class Clock:
@@ -103,3 +104,40 @@ def test_a_claim_that_failed_moves_nothing() -> None:
     claim(places, clock, 9.0, (0, 7))
     assert places.of(["q"]) == {"q": Place({0: 7})}
     assert places.of(["q"]) == {"q": Place({0: 7})}
+
+
+def test_what_is_dear_is_done_seldom_but_in_time() -> None:
+    clock = Clock()
+    pace = Pace(longest=60.0, clock=clock)
+    for took, pause in ((0.1, 0.1 / SMALL), (5.0, 60.0)):
+        with pace as now:
+            assert now
+            clock.now += took
+        clock.now += pause - 0.01
+        with pace as now:
+            assert not now
+        clock.now += 0.02
+
+
+def test_what_failed_is_done_the_next_time() -> None:
+    clock = Clock()
+    pace = Pace(clock=clock)
+    with suppress(OSError), pace:
+        clock.now += 1.0
+        raise OSError
+    with pace as now:
+        assert now
+
+
+def test_who_is_in_a_hurry_waits_for_nothing() -> None:
+    clock = Clock()
+    pace = Pace(clock=clock)
+    with pace:
+        clock.now += 1.0
+    pace.hurry()
+    with pace as now:
+        assert now
+        clock.now += 1.0
+        pace.hurry()  # this one may have begun too early
+    with pace as now:
+        assert now

@@ -1,6 +1,6 @@
 """What workers do to jobs: claim, settle, give back, rescue."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from uuid import UUID
 
@@ -40,7 +40,7 @@ def claim(
         "lasts": lasts,
         "highs": [one.high for one in every],
         "lows": [one.low for one in every],
-        "afters": [one.after for one in every],
+        "seqs": [one.seq for one in every],
         "suspect": suspect,
         "limited": limited,
     }
@@ -146,19 +146,31 @@ def give_back(
 
 
 def audit(
-    names: Names, worker: UUID, known: Iterable[UUID]
+    names: Names, worker: UUID, known: Mapping[UUID, UUID], *, thorough: bool = True
 ) -> Statement[list[tuple[UUID, UUID, bool]]]:
-    """Answer (id, lease, cancelling) of what *worker* holds unknowingly, or should end."""
-    params = {"worker": worker, "known": list(known)}
+    """Answer (id, lease, cancelling) of what *worker* should end, or holds unknowingly.
+
+    *known* are the ids of the jobs that it knows, by their leases. What it does not know, because
+    the answer to its claim was lost, is looked for only if *thorough*, which may be dear.
+    """
+    params = {
+        "worker": worker,
+        "ids": list(known.values()),
+        "leases": list(known),
+        "thorough": thorough,
+    }
     return Statement.of("audit", names, params, lambda found: [(*row,) for row in found])
 
 
-def rescue(names: Names, crash_limit: int, at_once: int) -> Statement[dict[UUID, tuple[str, str]]]:
+def rescue(
+    names: Names, crash_limit: int, at_once: int, *, thorough: bool = True
+) -> Statement[dict[UUID, tuple[str, str]]]:
     """Take back jobs of the dead, *at_once* of them at most.
 
-    Answers the queue of each, and what became of it.
+    Answers the queue of each, and what became of it. Jobs of workers that have no row are among
+    them only if *thorough*, which may be dear.
     """
-    params = {"crash_limit": crash_limit, "at_once": at_once}
+    params = {"crash_limit": crash_limit, "at_once": at_once, "thorough": thorough}
     return Statement.of("rescue", names, params, _became)
 
 

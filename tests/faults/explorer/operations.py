@@ -85,7 +85,7 @@ async def leave(part: Part) -> Any:
 @operation("running")
 async def audit(part: Part) -> Any:
     """The holder gives back what it does not know, as in `Holding._look_after`."""
-    found = await part.run(statements.audit(NAMES, part.situation.holder, []))
+    found = await part.run(statements.audit(NAMES, part.situation.holder, {}))
     leases = [lease for _, lease, _ in found]
     return await part.run(statements.give_back(NAMES, part.situation.holder, leases))
 

@@ -172,9 +172,9 @@ def counted(monkeypatch: pytest.MonkeyPatch, name: str) -> list[float]:
     made = getattr(statements, name)
     at: list[float] = []
 
-    def noted(*given: object) -> object:
+    def noted(*given: object, **more: object) -> object:
         at.append(time.monotonic())
-        return made(*given)
+        return made(*given, **more)
 
     monkeypatch.setattr(heartbeat.statements, name, noted)
     return at

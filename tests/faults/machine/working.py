@@ -146,7 +146,8 @@ class Working(Claiming):
     def audit(self, pick: int) -> None:
         """Give back what it holds without knowing, after a claim whose answer was lost."""
         hand = self.one_of(self.awake(), pick)
-        asked = statements.audit(NAMES, hand.id, hand.held)
+        held = {lease: claimed.job.id for lease, claimed in hand.held.items()}
+        asked = statements.audit(NAMES, hand.id, held)
 
         def effect() -> list[tuple[UUID, UUID, bool]]:
             mine = [j for j in self.model.jobs.values() if j.state == "running"]
