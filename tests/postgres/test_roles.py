@@ -138,6 +138,7 @@ def sample(name: str, job: QueuedJob) -> Statement[Any]:
         "left_to_do": lambda: statements.left_to_do(NAMES, ["q"], name="w", pid=1),
         "list_jobs": lambda: statements.list_jobs(NAMES, JobFilter(), 10, None),
         "notify": lambda: statements.notify(NAMES, [Hint("queue.pushed", "q")]),
+        "notify_alone": lambda: statements.notify(NAMES, [Hint("queue.pushed", "q")], alone=True),
         "pause_queue": lambda: statements.pause_queue(NAMES, "q", timedelta(1)),
         "pins": lambda: statements.pins(NAMES, 1.0),
         "promote": lambda: statements.promote(NAMES),
