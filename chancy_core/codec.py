@@ -48,6 +48,11 @@ _SURE = frozenset({str, bool, type(None)})
 _MOST = 10**4300 - 1
 
 _WRITER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+#: Python's encoder in C, if it has one: made once here, where `_WRITER` makes one for each value.
+_make = getattr(json.encoder, "c_make_encoder", None)
+_write = _make and _make(
+    None, _WRITER.default, json.encoder.encode_basestring, None, ":", ",", False, False, False
+)
 
 #: Where something is inside a value: what it is in, and its key or number there.
 _Place = tuple["_Place | None", str | int]
@@ -87,7 +92,7 @@ def encode(value: Any, what: str) -> str:
 
 def as_text(plain: Any) -> str:
     """Write plain JSON data as `encode` does, unchecked."""
-    return _WRITER.encode(plain)
+    return "".join(_write(plain, 0)) if _write else _WRITER.encode(plain)
 
 
 def _is_plain(values: Iterable[Any], depth: int) -> bool:

@@ -6,6 +6,8 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, Unpack
 
+import attrs
+
 from chancy_core.errors import InvalidJob
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.options import JobOptions, check_options
@@ -52,6 +54,7 @@ class JobFunction(Generic[P, R_co]):
         self.is_async = inspect.iscoroutinefunction(func)
         #: Its job without arguments.
         self.template = Job(name, **options)
+        self._make = _maker(self.template)
         self._signature = inspect.signature(func)
         parameters = self._signature.parameters.values()
         _check_kind(self)
@@ -82,7 +85,7 @@ class JobFunction(Generic[P, R_co]):
         Raises `InvalidJob` when the arguments do not fit the function's signature.
         """
         if not args and self._fits(kwargs):  # the usual way, at a tenth of what comes below
-            return self.template.with_kwargs(**kwargs)
+            return self._make(kwargs)
         try:
             bound = self._signature.bind(*args, **kwargs)
         except TypeError as exc:
@@ -113,6 +116,7 @@ class JobFunction(Generic[P, R_co]):
         """Return the same function with other settings for its jobs, such as `queue="mail"`."""
         twin = copy.copy(self)
         twin.template = self.template.options(**changes)
+        twin._make = _maker(twin.template)
         return twin
 
     def check(self, kwargs: Mapping[str, Any]) -> None:
@@ -138,6 +142,25 @@ class JobFunction(Generic[P, R_co]):
             unknown = kwargs.keys() - self._accepted - self._filled
             problems += [f"it has no argument {name!r}" for name in sorted(unknown, key=str)]
         raise InvalidJob(f"job {self.name!r}: {', '.join(problems)}; it takes {self._signature}")
+
+
+def _maker(template: Job) -> Callable[[Mapping[str, Any]], Job]:
+    """Return what makes jobs like *template* with other arguments: in a fifth of the time.
+
+    Nothing else is new in them, and nothing to be checked: it is done for each job of millions.
+    """
+    names = (attribute.name for attribute in attrs.fields(Job) if attribute.name != "kwargs")
+    others = [(vars(Job)[name].__set__, getattr(template, name)) for name in names]
+    put_kwargs = vars(Job)["kwargs"].__set__
+
+    def make(kwargs: Mapping[str, Any]) -> Job:
+        made = object.__new__(Job)
+        for put, value in others:
+            put(made, value)
+        put_kwargs(made, kwargs)
+        return made
+
+    return make
 
 
 def _takes_job(parameter: inspect.Parameter) -> bool:

@@ -147,15 +147,7 @@ class Job:
 
     def with_kwargs(self, /, **kwargs: Any) -> "Job":
         """Return this job with these arguments, and no others."""
-        if type(self) is not Job:
-            return self._asked(kwargs=kwargs)
-        # Nothing else is new, and nothing to be checked: this is done for each job of millions.
-        made = object.__new__(Job)
-        put = object.__setattr__.__get__(made)
-        for name in _FIELDS:
-            put(name, getattr(self, name))
-        put("kwargs", kwargs)
-        return made
+        return self._asked(kwargs=kwargs)
 
     def with_queue(self, queue: str) -> "Job":
         """Return this job for another queue."""

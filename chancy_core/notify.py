@@ -52,7 +52,7 @@ class Notifier:
         if not hints:
             return
         try:
-            await self._store.run(statements.notify(self._store.names, hints))
+            await self._store.run(statements.notify(self._store.names, hints, alone=True))
         except TRANSIENT as exc:
             log.info("hints were lost, workers will find the jobs by polling: %s", exc)
         except Exception:  # a defect of ours is not worth more than the hints

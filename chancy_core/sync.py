@@ -109,7 +109,7 @@ class Twins(abc.ABC):
         answer = carrying.carry_out_sync(request, self._run_sync, hints.setdefault)
         if hints and self.notifications:
             try:
-                self._run_sync(statements.notify(self.names, hints))
+                self._run_sync(statements.notify(self.names, hints, alone=True))
             except TRANSIENT as exc:
                 log.info("hints were lost, workers will find out by polling: %s", exc)
         return answer

@@ -85,7 +85,7 @@ class Within(abc.ABC):
     ) -> Any:
         """Store jobs in the caller's transaction; answers their references in this order.
 
-        They are taken and sent a thousand at a time: after an error, roll back.
+        They are taken and sent two thousand at a time: after an error, roll back.
         """
         from chancy_core.store import pushing
 

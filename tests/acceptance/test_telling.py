@@ -119,10 +119,10 @@ async def test_many_hints_go_out_in_one_statement_and_in_their_order(
     sent: list[int] = []
     notify = statements.notify
 
-    def counted(names: Any, hints: Any) -> Any:
+    def counted(names: Any, hints: Any, **told: Any) -> Any:
         if own := [hint for hint in hints if hint.name == "acme.refresh"]:
             sent.append(len(own))
-        return notify(names, hints)
+        return notify(names, hints, **told)
 
     monkeypatch.setattr(statements, "notify", counted)
     async with listening(dsn) as told:

@@ -9,7 +9,10 @@ from psycopg.rows import dict_row
 
 from chancy import INJECTED, Chancy, Queue, QueuedJob, State, Worker, job
 from chancy_core.errors import InvalidJob, InvalidValue, LeaseLost, QueueNotFound
+from chancy_core.hint import Hint
 from chancy_core.postgres import Connection
+from chancy_core.store import statements
+from chancy_core.transaction import run_sync
 from tests.stage import connect, play, push
 
 pytestmark = pytest.mark.anyio
@@ -68,6 +71,20 @@ async def test_psycopgs_own_asynchronous_connection_will_do(chancy, dsn):
         reference = await chancy.push_ex(conn, play.bind(stage=dsn, number=1))
         await conn.commit()
     assert (await chancy.get_job(reference)).state is State.PENDING
+
+
+async def test_a_hint_in_the_callers_transaction_leaves_its_commit_as_it_was(chancy, dsn):
+    """Only one that is alone in its transaction does not wait for the disk."""
+    with psycopg.connect(dsn) as conn:
+        conn.execute("SET synchronous_commit = on")
+        chancy.push_ex(conn, play.bind(stage=dsn, number=1), wake="notify")
+        assert conn.execute("SHOW synchronous_commit").fetchone() == ("on",)
+        conn.commit()
+        hints = [Hint("acme.refresh", "x")]
+        run_sync(conn, statements.notify(chancy.names, hints, alone=True))
+        assert conn.execute("SHOW synchronous_commit").fetchone() == ("off",)
+        conn.commit()
+        assert conn.execute("SHOW synchronous_commit").fetchone() == ("on",)
 
 
 async def test_a_chancy_that_is_not_open_will_do(dsn):

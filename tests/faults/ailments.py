@@ -103,7 +103,7 @@ def befall(_: Worker, options: dict[str, Any]) -> None:
         threading.Thread(target=_end, args=[name, after, dies], daemon=True).start()
     elif name == "notifier":
         make = notify.statements.notify
-        notify.statements.notify = lambda *args: (strikes(name), make(*args))[1]  # type: ignore[func-returns-value]
+        notify.statements.notify = lambda *args, **told: (strikes(name), make(*args, **told))[1]  # type: ignore[func-returns-value]
     elif name == "pool":
         age = pool.Pool.age
         pool.Pool.age = lambda self: (strikes(name), age(self))[1]  # type: ignore[method-assign, func-returns-value]

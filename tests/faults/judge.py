@@ -245,13 +245,14 @@ def order_kept(history: History) -> Iterator[Violation]:
     for queue in sorted(history.in_order):
         places = {m.job: m.n for m in history.moved if m.op == "came" and m.queue == queue}
         again = {move.job for move in history.moved if move.claims > 1}
-        before: Moved | None = None
-        for move in history.moved:
-            if move.queue != queue or move.new != "running" or move.job in again:
+        before: tuple[int, Said] | None = None
+        for begun in history.of_kind("begin"):
+            if begun.job is None or begun.job in again or begun.job not in places:
                 continue
-            if before is not None and places[before.job] > places[move.job]:
-                yield Violation("I12", f"queue {queue} is out of order", (before, move))
-            before = move
+            place = places[begun.job]
+            if before is not None and before[0] > place:
+                yield Violation("I12", f"queue {queue} is out of order", (before[1], begun))
+            before = place, begun
 
 
 LAWS: Sequence[Law] = (

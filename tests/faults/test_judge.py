@@ -144,17 +144,17 @@ BROKEN = {
     ),
     "I12 order": (
         History(
-            (),
+            (evolve(BEGUN, job=OTHER), BEGUN),
             (
                 evolve(CAME, n=1),
                 evolve(CAME, n=2, job=OTHER),
-                evolve(TAKEN, n=3, job=OTHER),
-                evolve(TAKEN, n=4),
+                evolve(TAKEN, n=3),
+                evolve(TAKEN, n=4, job=OTHER),
             ),
             in_order=frozenset({"q"}),
         ),
         "I12",
-        (evolve(TAKEN, n=3, job=OTHER), evolve(TAKEN, n=4)),
+        (evolve(BEGUN, job=OTHER), BEGUN),
     ),
 }
 

@@ -140,6 +140,7 @@ def sample(name: str, job: QueuedJob) -> Statement[Any]:
         "notify": lambda: statements.notify(NAMES, [Hint("queue.pushed", "q")]),
         "look": lambda: statements.look(NAMES, ["q"]),
         "orphaned": lambda: statements.orphaned(NAMES),
+        "notify_alone": lambda: statements.notify(NAMES, [Hint("queue.pushed", "q")], alone=True),
         "pause_queue": lambda: statements.pause_queue(NAMES, "q", timedelta(1)),
         "pins": lambda: statements.pins(NAMES, 1.0),
         "promote": lambda: statements.promote(NAMES),

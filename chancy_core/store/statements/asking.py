@@ -104,11 +104,14 @@ def complete(
     return Statement.of("complete", names, params, ids_of)
 
 
-def notify(names: Names, hints: Iterable[Hint]) -> Statement[None]:
-    """Send hints to the workers of this installation, or to whoever waits for its jobs."""
+def notify(names: Names, hints: Iterable[Hint], *, alone: bool = False) -> Statement[None]:
+    """Send hints to the workers of this installation, or to whoever waits for its jobs.
+
+    If it is run *alone*, in a transaction of its own, its commit does not wait for the disk.
+    """
     hints = list(hints)
     params = {
         "channels": [names.answers if hint.answers else names.channel for hint in hints],
         "payloads": [hint.payload for hint in hints],
     }
-    return Statement.of("notify", names, params, nothing)
+    return Statement.of("notify_alone" if alone else "notify", names, params, nothing)

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,11 @@ _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 _ASKED = (
     *("id", "queue", "func", "args", "meta", "limits", "priority", "max_attempts", "unique_key"),
     *("scheduled_at", "at_most_once", "exclusive", "keep_result"),
+)
+#: What few jobs of a push differ in, in the order in which it is copied.
+_SETTINGS = attrgetter(
+    *("queue", "func", "priority", "max_attempts", "at_most_once", "exclusive", "keep_result"),
+    "limits",
 )
 _BOOLEANS = ("f", "t")
 
@@ -99,12 +105,26 @@ class _Rows:
 
 def _line(id_: UUID, job: Job) -> str:
     """Write a row as COPY reads it: its text format, in which a backslash begins an escape."""
-    args, meta = _args(job).replace("\\", r"\\"), _meta(job).replace("\\", r"\\")
-    limits = rows.limits_text(job.limits) or r"\N"
-    return (
-        f"{id_.hex}\t{_escaped(job.queue)}\t{_escaped(job.func)}\tpending\t"
-        f"{job.priority:d}\t{job.max_attempts:d}\t{_BOOLEANS[job.at_most_once]}\t"
-        f"{_BOOLEANS[job.exclusive]}\t{_BOOLEANS[job.keep_result]}\t{limits}\t{meta}\t{args}\n"
+    # JSON has nothing to be escaped but its own backslashes.
+    meta = _meta(job).replace("\\", r"\\") if job.meta else "{}"
+    args = _args(job).replace("\\", r"\\")
+    return f"{id_.hex}\t{_settings(_SETTINGS(job))}\t{meta}\t{args}\n"
+
+
+@lru_cache(maxsize=256)
+def _settings(shared: tuple[Any, ...]) -> str:
+    """Write what many jobs have in common."""
+    queue, func, priority, max_attempts, *flags, limits = shared
+    return "\t".join(
+        (
+            str.translate(queue, _ESCAPES),
+            str.translate(func, _ESCAPES),
+            "pending",
+            int.__repr__(priority),
+            int.__repr__(max_attempts),
+            *(_BOOLEANS[flag] for flag in flags),
+            rows.limits_text(limits) or r"\N",
+        )
     )
 
 
@@ -114,9 +134,3 @@ def _args(job: Job) -> str:
 
 def _meta(job: Job) -> str:
     return codec.encode(job.meta, f"meta of {job.func}")
-
-
-@lru_cache(maxsize=1024)
-def _escaped(text: str) -> str:
-    """Write the name of a queue or a function; JSON has nothing to be escaped but backslashes."""
-    return str.translate(text, _ESCAPES)
