@@ -134,7 +134,7 @@ class Claimer:
     def _hand_over(self, lane: Lane, claims: list[Claimed]) -> None:
         """Give a lane what was claimed for it, or the lane that has followed it meanwhile."""
         current = self.lanes.current.get(lane.queue.name, lane)
-        room = 0 if current is lane else current.free
+        room = 0 if current is lane else max(0, current.free)
         if room:
             current.give(claims[:room])
         lane.give(claims[room:])
