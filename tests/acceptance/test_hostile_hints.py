@@ -93,9 +93,9 @@ async def test_a_thousand_true_words_cause_no_storm_of_queries(
 ):
     """Whatever each makes a worker look at, it looks now and then."""
     looks = {
-        hint.DECLARED: "All queues, by",
+        hint.DECLARED: "What a worker",
         hint.SCHEDULED: "Move due jobs",
-        hint.CANCELLED: "What a worker",
+        hint.CANCELLED: "Of the jobs",
     }
     async with unharmed(chancy, dsn):
         for name, look in looks.items():

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,8 +27,13 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield home / "pg"
     embedded.stop(home / "pg")
     left = postmaster.orphans(home / "pg" / "data") if (home / "pg").exists() else []
-    shutil.rmtree(home)
+    for _ in range(100):  # a supervisor may be at it, too
+        shutil.rmtree(home, ignore_errors=True)
+        if not home.exists():
+            break
+        time.sleep(0.1)
     assert not left
+    assert not home.exists()
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ STARTED = {
     ("assign", "self._serve"): "with the lanes",
     ("heartbeat", "self._beat"): "chancy-heartbeat",
     ("installed", "partial(_ask, name, who, worker, answers)"): "with the start",
-    ("lane", "self._slot"): "with the lanes",
+    ("lane", "Slot(self).run"): "with the lanes",
     ("life", "self._leave_dying"): "with the worker",
     ("life", "self._name_who_stays"): "with the worker",
     ("life", "self._vital"): "TASKS",
