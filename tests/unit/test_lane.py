@@ -61,28 +61,15 @@ class Recorder(Executor):
 
 async def test_what_has_not_begun_is_handed_back_uncounted():
     settled: list[Settlement] = []
-    executor = Recorder(NoOptions(), 2, ExecutorHost((), backend_name()))
+    executor = made(Recorder, 2)
     executor.calls = []
-    opened = anyio.Event()
-    lane = Lane(
-        Queue("q"),
-        executor,
-        holds=lambda _: True,
-        settled=settled.append,
-        wake=opened.set,
-        events=Events(),
-        plugins=unplugged(),
-    )
     given = [attempt("add", a=n, b=n).claimed for n in range(2)]
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lane.run)
-        await opened.wait()
+    async with serving(executor, settled) as lane:
         lane.give(given)
         assert lane.free == 0
         lane.hand_back()  # before any slot had a turn
         assert lane.free == 2
         await lane.drained()
-        tasks.cancel_scope.cancel()
     assert executor.calls == []
     assert [s.job.id for s in settled] == [claimed.job.id for claimed in given]
     assert {s.outcome.kind for s in settled} == {Kind.SHUTDOWN}
