@@ -211,19 +211,40 @@ async def test_the_end_of_one_job_is_none_of_the_next_in_the_same_slot():
 async def test_a_limit_of_time_is_none_of_the_next_in_the_same_slot():
     settled: list[Settlement] = []
 
-    async def wait() -> None:
-        await anyio.sleep(0.05)
+    async def brief() -> None:
+        await checkpoint()
+
+    async def long() -> None:
+        await anyio.sleep(0.3)
 
     limited = [
         attempt("add", Limit(LimitKind.TIME, 0.01), a=0, b=0),
         attempt("add", a=1, b=0),
-        attempt("add", Limit(LimitKind.TIME, 30), a=2, b=0),
+        attempt("add", Limit(LimitKind.TIME, 0.1), a=2, b=0),
         attempt("add", a=3, b=0),
     ]
-    async with serving(scripted(1, dict.fromkeys(range(4), wait)), settled) as lane:
+    async with serving(scripted(1, {0: long, 1: long, 2: brief, 3: long}), settled) as lane:
         lane.give([each.claimed for each in limited])
         await lane.drained()
     assert kinds(settled) == {0: Kind.TIMEOUT, 1: Kind.SUCCESS, 2: Kind.SUCCESS, 3: Kind.SUCCESS}
+
+
+async def test_a_job_that_ends_although_it_was_told_to_harms_no_other_in_its_slot():
+    settled: list[Settlement] = []
+    lanes: list[Lane] = []
+
+    async def told() -> None:
+        (running,) = lanes[0].running
+        running.end(Kind.CANCELLED)
+
+    async def yields() -> None:
+        await checkpoint()
+
+    async with serving(scripted(1, {0: told, 1: yields}), settled) as lane:
+        lanes.append(lane)
+        lane.give([attempt("add", a=n, b=0).claimed for n in range(2)])
+        await lane.drained()
+    assert kinds(settled) == {0: Kind.SUCCESS, 1: Kind.SUCCESS}
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
