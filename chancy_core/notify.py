@@ -57,3 +57,6 @@ class Notifier:
             log.info("hints were lost, workers will find the jobs by polling: %s", exc)
         except Exception:  # a defect of ours is not worth more than the hints
             log.exception("hints were lost, workers will find the jobs by polling")
+        except BaseException:  # the application closes: `flush` sends them
+            self._hints = hints | self._hints
+            raise

@@ -34,7 +34,8 @@ async def run_on(conn: Connection, statement: Statement[T]) -> T:
                 await copy.write(piece)
         return read(())
     cursor = await conn.execute(statement.text, statement.params, binary=True)
-    return read(await cursor.fetchall() if cursor.description else ())
+    answer = cursor.pgresult  # `cursor.description` would make an object for each column
+    return read(await cursor.fetchall() if answer is not None and answer.nfields else ())
 
 
 async def persist(run: Callable[[], Awaitable[T]]) -> T:

@@ -33,14 +33,16 @@ def claim(
     every = [one for of_queue in ranges for one in of_queue]
     params = {
         "worker": worker,
-        "queues": list(free),
-        "free": list(free.values()),
-        "ahead": [ahead.get(queue, 0) for queue in free],
-        "firsts": [last - len(some) + 1 for last, some in zip(lasts, ranges, strict=True)],
-        "lasts": lasts,
-        "highs": [one.high for one in every],
-        "lows": [one.low for one in every],
-        "seqs": [one.seq for one in every],
+        "queues": arrays.texts(tuple(free)),
+        "free": arrays.numbers(free.values()),
+        "ahead": arrays.numbers(ahead.get(queue, 0) for queue in free),
+        "firsts": arrays.numbers(
+            last - len(some) + 1 for last, some in zip(lasts, ranges, strict=True)
+        ),
+        "lasts": arrays.numbers(lasts),
+        "highs": arrays.numbers(one.high for one in every),
+        "lows": arrays.numbers(one.low for one in every),
+        "seqs": arrays.numbers(one.seq for one in every),
         "suspect": suspect,
         "limited": limited,
     }
