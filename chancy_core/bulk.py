@@ -1,12 +1,26 @@
 """`push_many` under way: awaited for all references, or iterated over, batch by batch."""
 
 import warnings
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+)
 from itertools import islice
 from typing import Any, Self
 
+import anyio
+from anyio.lowlevel import checkpoint
+
 from chancy_core import given
 from chancy_core.job import Job, Reference
+
+#: How many jobs are taken before the batch that is being pushed has its turn again.
+TURN = 500
 
 
 class Pushing:
@@ -15,7 +29,8 @@ class Pushing:
         references = await chancy.push_many(jobs)                 # of all
         async for references in chancy.push_many(jobs): ...       # of each batch, once committed
 
-    Each batch is a transaction of its own: after an error, those before it are stored.
+    Each batch is a transaction of its own: after an error, those before it are stored. Awaited, it
+    takes the next batch while the server is busy with the last.
     """
 
     def __init__(
@@ -39,9 +54,45 @@ class Pushing:
 
     async def _all(self) -> list[Reference]:
         references: list[Reference] = []
-        async for batch in self:
-            references += batch
+        if isinstance(self._jobs, AsyncIterator):  # it may hold scopes open: nothing beside it
+            async for pushed in self:
+                references += pushed
+            return references
+        batch = await self._take()
+        while batch:
+            pushed, batch = await self._push_and_take(batch, self._jobs)
+            references += pushed
         return references
+
+    async def _push_and_take(
+        self, batch: list[Job], jobs: Iterator[Any]
+    ) -> tuple[list[Reference], list[Job]]:
+        """Push a batch, and meanwhile take the next: here, where it would be taken otherwise."""
+        pushed: list[Reference] = []
+        taken: list[Job] = []
+        errors: list[Exception] = []
+
+        async def push() -> None:
+            try:
+                pushed.extend(await self._push(batch))
+            except Exception as exc:  # noqa: BLE001 - it is raised below, in no group
+                errors.append(exc)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(push)
+            try:
+                while len(taken) < self._size and not errors:
+                    await checkpoint()
+                    most = min(TURN, self._size - len(taken))
+                    some = [given.job(value) for value in islice(jobs, most)]
+                    if not some:
+                        break
+                    taken += some
+            except Exception as exc:  # noqa: BLE001 - the batch before it is to be stored
+                errors.append(exc)
+        if errors:
+            raise errors[0]
+        return pushed, taken
 
     def __aiter__(self) -> Self:
         self._begun = True

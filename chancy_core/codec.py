@@ -44,8 +44,11 @@ _begin = json.JSONDecoder().raw_decode
 #: Kinds of keys, and of values that are JSON whatever they are, but for what a string may hold.
 _STRINGS = frozenset({str})
 _SURE = frozenset({str, bool, type(None)})
-#: The largest integer that Python reads back from text, unless told otherwise.
-_MOST = 10**4300 - 1
+#: Kinds of values that are JSON if its text is short.
+_FLAT = _SURE | {int}
+#: The digits of the largest integer that Python reads back from text, unless told otherwise.
+_DIGITS = 4300
+_MOST = 10**_DIGITS - 1
 
 _WRITER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 #: Python's encoder in C, if it has one: made once here, where `_WRITER` makes one for each value.
@@ -70,8 +73,8 @@ def encode(value: Any, what: str) -> str:
     Raises `InvalidValue` for keys that are no strings, NaN and infinity, NUL and lone surrogates,
     nesting beyond `MAX_DEPTH`, integers beyond 4,300 digits and more than `MAX_BYTES`.
     """
-    if type(value) is dict and not value:
-        return "{}"
+    if type(value) is dict and (flat := _flat(value)):
+        return flat
     try:
         text = as_text(value) if _is_plain((value,), 0) else ""
         # What looks like a NUL may be a backslash before a "u0000": it is looked at closely.
@@ -93,6 +96,20 @@ def encode(value: Any, what: str) -> str:
 def as_text(plain: Any) -> str:
     """Write plain JSON data as `encode` does, unchecked."""
     return "".join(_write(plain, 0)) if _write else _WRITER.encode(plain)
+
+
+def _flat(value: dict[Any, Any]) -> str | None:
+    """Write what nearly all arguments are: a few names, of short strings and numbers."""
+    if not value:
+        return "{}"
+    if not (_STRINGS.issuperset(map(type, value)) and _FLAT.issuperset(map(type, value.values()))):
+        return None
+    try:
+        text = as_text(value)
+    except ValueError:  # an integer beyond all bounds
+        return None
+    # What is long, or no ASCII, or may have a NUL, is looked at closely.
+    return text if len(text) < _DIGITS and text.isascii() and "\\u0000" not in text else None
 
 
 def _is_plain(values: Iterable[Any], depth: int) -> bool:

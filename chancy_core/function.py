@@ -126,6 +126,8 @@ class JobFunction(Generic[P, R_co]):
 
     def _fits(self, kwargs: Mapping[str, Any]) -> bool:
         names = kwargs.keys()
+        if names == self._accepted:  # all, and nothing else
+            return True
         return (
             self._required <= names
             and (self._open or names <= self._accepted)

@@ -35,7 +35,7 @@ class Follower(Protocol):
 
 
 #: How many jobs are pushed in one transaction, if nobody says.
-BATCH = 2000
+BATCH = 5000
 
 
 def job(value: Any) -> Job:

@@ -107,7 +107,9 @@ def _line(id_: UUID, job: Job) -> str:
     """Write a row as COPY reads it: its text format, in which a backslash begins an escape."""
     # JSON has nothing to be escaped but its own backslashes.
     meta = _meta(job).replace("\\", r"\\") if job.meta else "{}"
-    args = _args(job).replace("\\", r"\\")
+    args = _args(job)
+    if "\\" in args:
+        args = args.replace("\\", r"\\")
     return f"{id_.hex}\t{_settings(_SETTINGS(job))}\t{meta}\t{args}\n"
 
 

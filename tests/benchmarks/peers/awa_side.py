@@ -10,7 +10,7 @@ import side
 from psycopg.conninfo import conninfo_to_dict
 
 MAX_WORKERS = 200
-#: How many have ended is what it commits for each batch; its view of all jobs takes a minute for 50,000.
+#: Its own view of all jobs takes a minute to be read when there are 50,000.
 COMPLETED = "SELECT coalesce(sum(completed_count), 0) FROM awa.receipt_completion_batches"
 
 
