@@ -8,12 +8,13 @@ if TYPE_CHECKING:
     from chancy_core.postgres.dsn import conninfo
     from chancy_core.postgres.failures import CallTimeout, ConnectTimeout, PoolClosed, PoolExhausted
     from chancy_core.postgres.listener import Listener, Reconnected
-    from chancy_core.postgres.pool import Pool, PoolStats
+    from chancy_core.postgres.pool import Lease, Pool, PoolStats
 
 __all__ = [
     "CallTimeout",
     "ConnectTimeout",
     "Connection",
+    "Lease",
     "Listener",
     "Pool",
     "PoolClosed",
@@ -27,6 +28,7 @@ _ROOMS = {
     "CallTimeout": "failures",
     "ConnectTimeout": "failures",
     "Connection": "connection",
+    "Lease": "pool",
     "Listener": "listener",
     "Pool": "pool",
     "PoolClosed": "failures",

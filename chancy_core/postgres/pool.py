@@ -97,13 +97,16 @@ class Pool(Keeping):
 
     # -- lending -----------------------------------------------------------------------------------
 
-    def connection(self, timeout: float | None = None) -> "Lease":
+    def connection(
+        self, timeout: float | None = None, *, call_timeout: float | None = None
+    ) -> "Lease":
         """Lend a connection for a block, after `timeout` seconds of waiting at most.
 
-        Who waits is served in order. Raises `PoolExhausted`, which says why none became free, or
-        `PoolClosed`.
+        Who waits is served in order. With `call_timeout`, each call has so many seconds, instead
+        of those that all connections of the pool have. Raises `PoolExhausted`, which says why none
+        became free, or `PoolClosed`.
         """
-        return Lease(self, self.timeout if timeout is None else timeout)
+        return Lease(self, self.timeout if timeout is None else timeout, call_timeout)
 
     async def take(self, timeout: float) -> Entry:
         """Take a connection out of the pool; it must be given back."""
@@ -269,16 +272,20 @@ class Pool(Keeping):
 class Lease:
     """A block in which a connection of the pool is yours."""
 
-    __slots__ = ("_entry", "_pool", "_timeout")
+    __slots__ = ("_call_timeout", "_entry", "_pool", "_timeout")
 
-    def __init__(self, pool: Pool, timeout: float) -> None:
+    def __init__(self, pool: Pool, timeout: float, call_timeout: float | None) -> None:
         self._pool = pool
         self._timeout = timeout
+        self._call_timeout = call_timeout
         self._entry: Entry | None = None
 
     async def __aenter__(self) -> Connection[Any]:
         self._entry = await self._pool.take(self._timeout)
-        return self._entry.connection
+        conn = self._entry.connection
+        if self._call_timeout is not None:
+            conn.call_timeout = self._call_timeout  # until it is given back
+        return conn
 
     async def __aexit__(
         self,

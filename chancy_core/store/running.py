@@ -41,9 +41,10 @@ async def run_on(conn: Connection, statement: Statement[T]) -> T:
 async def persist(run: Callable[[], Awaitable[T]]) -> T:
     """Run a transaction, and the same once more, a few times, if the server has undone it."""
     for pause in _pauses():
-        with suppress(*UNDONE):
+        try:
             return await run()
-        await anyio.sleep(pause)
+        except UNDONE:
+            await anyio.sleep(pause)
     return await run()
 
 

@@ -1,8 +1,7 @@
 """Runs our statements, and knows what to do when a commit is in doubt or a value is refused."""
 
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar, overload
 from uuid import UUID
@@ -13,7 +12,7 @@ from attrs import frozen
 from chancy_core.errors import DatabaseError
 from chancy_core.hint import Hint
 from chancy_core.outcome import Settlement
-from chancy_core.postgres import Connection, Pool
+from chancy_core.postgres import Lease, Pool
 from chancy_core.statement import Names, Statement
 from chancy_core.store.carrying import Request, carry_out
 from chancy_core.store.running import persist, run_on
@@ -63,15 +62,9 @@ class Store:
             async with conn.transaction():
                 return [await run_on(conn, statement) for statement in statements]
 
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Borrow a connection."""
-        async with self.pool.connection() as conn:
-            if self.call_timeout is None:
-                yield conn
-            else:
-                with conn.deadline(self.call_timeout):
-                    yield conn
+    def connection(self) -> Lease:
+        """Borrow a connection for a block: `async with store.connection() as conn`."""
+        return self.pool.connection(call_timeout=self.call_timeout)
 
     async def ask(self, request: Request[T], hint: Callable[[Hint], None]) -> T:
         """Carry out a request, each of its statements a transaction of its own."""
