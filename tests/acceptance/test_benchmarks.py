@@ -1,5 +1,8 @@
 """Each cell of the benchmark can be measured: small, on our own sides, for all of its figures."""
 
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import psycopg
@@ -9,6 +12,7 @@ from tests.benchmarks.catalogue import CELLS, TRIO
 from tests.benchmarks.cells import SCALE, Cell
 from tests.benchmarks.rounds import measure
 from tests.benchmarks.server import durable_server
+from tests.benchmarks.stages import STATEMENTS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -34,6 +38,20 @@ def test_a_cell_can_be_measured(cell: Cell, durable: str, monkeypatch: pytest.Mo
         (answer,) = found.answers[side.name]
         assert {column.figure for column in cell.columns} <= set(answer)
         assert answer[cell.main.figure] >= 0
+
+
+@pytest.mark.parametrize("loop", [(), ("--trio",)], ids=["asyncio", "trio"])
+def test_what_a_job_costs_is_told_stage_by_stage(
+    loop: tuple[str, ...], durable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not counts_statements(durable):
+        pytest.skip("the server of CHANCY_DSN does not load pg_stat_statements")
+    monkeypatch.setenv("CHANCY_DSN", durable)
+    told = (sys.executable, "-m", "tests.benchmarks.stages", "--jobs", "400", "--rounds", "1")
+    done = subprocess.run([*told, *loop], check=True, capture_output=True, text=True)
+    stages = dict(re.findall(r"^\| (.+?) \| ([0-9.]+) \|", done.stdout, re.MULTILINE))
+    assert {*STATEMENTS.values(), "push: `bind`", "claim: read", "settle: parameters"} <= {*stages}
+    assert min(map(float, stages.values())) > 0
 
 
 def counts_statements(server: str) -> bool:

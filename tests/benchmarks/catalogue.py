@@ -120,7 +120,7 @@ QUIETLY = (
     Cell(
         "latency",
         "from the commit of a push to the first line of the job, the worker being idle",
-        500,
+        200,
         both("latency"),
         tuple(
             Owed(who, figure=figure, most=most)
@@ -133,7 +133,7 @@ QUIETLY = (
     Cell(
         "latency-load",
         "the same while the worker does half of what it can",
-        500,
+        200,
         both("latency"),
         unit="probes",
         columns=(*MILLISECONDS, Column("load", "load, jobs/s")),
@@ -212,7 +212,6 @@ AGED = (
         "500 jobs a second for ten minutes",
         600,
         (
-            ours(CLEAN, "pressure"),
             ours(PINNED, "pressure", "--pin"),
             ours(READ, "pressure", "--readers", "2"),
         ),
