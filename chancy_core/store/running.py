@@ -34,8 +34,8 @@ async def run_on(conn: Connection, statement: Statement[T]) -> T:
                 await copy.write(piece)
         return read(())
     cursor = await conn.execute(statement.text, statement.params, binary=True)
-    answer = cursor.pgresult  # `cursor.description` would make an object for each column
-    return read(await cursor.fetchall() if answer is not None and answer.nfields else ())
+    # Not `cursor.description`, which makes an object for each column.
+    return read(() if cursor.rownumber is None else await cursor.fetchall())
 
 
 async def persist(run: Callable[[], Awaitable[T]]) -> T:

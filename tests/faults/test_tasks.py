@@ -17,6 +17,7 @@ from tests.fleet import until
 STARTED = {
     ("app", "self._notifier.run"): "notifier",
     ("assign", "self._serve"): "with the lanes",
+    ("bulk", "push"): "with who pushes",
     ("heartbeat", "self._beat"): "chancy-heartbeat",
     ("installed", "partial(_ask, name, who, worker, answers)"): "with the start",
     ("lane", "Slot(self).run"): "with the lanes",

@@ -94,7 +94,7 @@ class CutPool:
         self._cut = True
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
+    async def connection(self, **_: Any) -> AsyncIterator[Any]:
         async with self._pool.connection() as conn:
             yield self if self._cut else conn
             self._conn = conn

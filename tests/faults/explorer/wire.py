@@ -62,7 +62,7 @@ class Answer:
     """What a cursor of ours has to say."""
 
     def __init__(self, rows: list[tuple[Any, ...]] | None) -> None:
-        self.description = rows
+        self.rownumber = None if rows is None else 0
         self._rows = rows or []
 
     async def fetchall(self) -> list[tuple[Any, ...]]:
@@ -80,7 +80,7 @@ class Wire:
         self._change = change or {}
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator["Wire"]:
+    async def connection(self, **_: Any) -> AsyncIterator["Wire"]:
         yield self
 
     async def execute(

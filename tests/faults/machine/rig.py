@@ -59,7 +59,7 @@ class BreakingPool:
         self.used = False
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Any]:
+    async def connection(self, **_: Any) -> AsyncIterator[Any]:
         cut, self.cut, self.committed = self.cut, None, False
         self.used = True
         async with self._pool.connection() as conn:
