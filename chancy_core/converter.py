@@ -1,7 +1,9 @@
 """How values that are not plain JSON become so, and come back; cattrs is loaded when needed."""
 
 import json
-from collections.abc import Collection, Iterable
+import threading
+from collections import abc, deque
+from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast, get_args, get_origin
 
@@ -11,6 +13,10 @@ if TYPE_CHECKING:
     from cattrs import Converter
 
 _PLAIN: tuple[type, ...] = (bool, int, float, str)
+#: What is written as a list.
+_LISTS = frozenset(
+    {list, tuple, set, frozenset, deque, abc.Sequence, abc.MutableSequence, abc.Set, abc.MutableSet}
+)
 
 
 @lru_cache(maxsize=1)
@@ -40,7 +46,38 @@ def converter() -> "Converter":
         lambda kind: cast("Any", get_origin(kind)) in (Iterable, Collection),
         lambda value, kind: made.structure(value, cast("Any", list)[get_args(kind)[0]]),
     )
+    made.register_structure_hook_factory(_is_list, partial(_from_lists, made))
     return made
+
+
+class _Making(threading.local):
+    """The kinds of lists whose hooks are being made in this thread."""
+
+    def __init__(self) -> None:
+        self.kinds = set[Any]()
+
+
+_making = _Making()
+
+
+def _is_list(kind: Any) -> bool:
+    return (get_origin(kind) or kind) in _LISTS and kind not in _making.kinds
+
+
+def _from_lists(made: "Converter", kind: Any) -> Callable[[Any, Any], Any]:
+    """Make the hook for a kind of list: the usual one takes a text for a list of letters."""
+    _making.kinds.add(kind)  # so that it is the usual one which is found
+    try:
+        usual = made.get_structure_hook(kind, cache_result=False)
+    finally:
+        _making.kinds.discard(kind)
+
+    def structure(value: Any, kind: Any) -> Any:
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+            raise InvalidValue(f"it must be a list, not {type(value).__name__}")
+        return usual(value, kind)
+
+    return structure
 
 
 def _as_it_is(value: Any, kind: type) -> Any:

@@ -2,12 +2,14 @@
 
 import dataclasses
 import enum
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Collection, Iterable, Mapping, MutableSequence, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from pathlib import PurePosixPath as Unknown
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from uuid import UUID
 
 import attrs
@@ -175,6 +177,22 @@ def test_nothing_is_bent_into_shape(kind: Any, good: Any, bad: list[Any]) -> Non
     for value in bad:
         with pytest.raises(InvalidValue, match=f"must be of type {kind.__name__}, not "):
             codec.structured("it", [value], list[kind])
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *(list, tuple, list[str], tuple[str, ...], tuple[str, str], set[str], frozenset[str]),
+        *(Sequence[str], MutableSequence[str], AbstractSet[str], Iterable[str], Collection[str]),
+        *(deque[str], list[str] | None, Annotated[list[str], "of letters"]),
+    ],
+)
+@pytest.mark.parametrize("value", ["ab", {"a": 1, "b": 2}, 7])
+def test_neither_a_text_nor_an_object_is_a_list(kind: Any, value: Any) -> None:
+    assert list(codec.structured("it", ["ab", "cd"], kind)) in (["ab", "cd"], ["cd", "ab"])
+    for wrong, wanted in ((value, kind), ([value], list[kind]), ({"x": value}, dict[str, kind])):
+        with pytest.raises(InvalidValue, match=f"must be a list, not {type(value).__name__}"):
+            codec.structured("it", wrong, wanted)
 
 
 def test_an_annotation_nobody_can_read_spoils_its_own_argument_only() -> None:
