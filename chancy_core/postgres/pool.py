@@ -102,9 +102,8 @@ class Pool(Keeping):
     ) -> "Lease":
         """Lend a connection for a block, after `timeout` seconds of waiting at most.
 
-        Who waits is served in order. With `call_timeout`, each call has so many seconds, instead
-        of those that all connections of the pool have. Raises `PoolExhausted`, which says why none
-        became free, or `PoolClosed`.
+        Who waits is served in order. `call_timeout` are the seconds of each call, if not the pool's.
+        Raises `PoolExhausted`, which says why none became free, or `PoolClosed`.
         """
         return Lease(self, self.timeout if timeout is None else timeout, call_timeout)
 
