@@ -102,7 +102,7 @@ class Pool(Keeping):
     ) -> "Lease":
         """Lend a connection for a block, after `timeout` seconds of waiting at most.
 
-        Who waits is served in order. `call_timeout` are the seconds of each call, if not the pool's.
+        Who waits is served in order. `call_timeout` is for each call, instead of the pool's.
         Raises `PoolExhausted`, which says why none became free, or `PoolClosed`.
         """
         return Lease(self, self.timeout if timeout is None else timeout, call_timeout)
