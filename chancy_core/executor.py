@@ -116,11 +116,13 @@ class Call:
 def check_support(job: QueuedJob, is_async: bool, capabilities: Capability) -> None:
     """Raise `Unsupported` if an executor of these *capabilities* cannot run the job."""
     needed = Capability.ASYNC if is_async else Capability.SYNC
-    if needed not in capabilities:
+    if needed is not capabilities and needed not in capabilities:  # the first is far quicker
         kind = "coroutine" if is_async else "plain"
         raise Unsupported(
             f"{job.func} is a {kind} function, which the executor of queue {job.queue!r} cannot run"
         )
+    if not job.limits:
+        return
     if job.limit(LimitKind.MEMORY) is not None and Capability.MEMORY_LIMIT not in capabilities:
         raise Unsupported(
             f"{job.func} has a memory limit, which only an executor with a process for each job "

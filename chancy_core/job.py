@@ -63,7 +63,7 @@ def _tuple(limits: Iterable[Limit]) -> tuple[Limit, ...]:
         raise InvalidJob(f"limits must be several of Limit, not {codec.shown(limits)}") from exc
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Job:
     """A call of a registered function, as a producer asks for it.
 
@@ -234,7 +234,7 @@ class Failure:
     traceback: str = ""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class QueuedJob(Job):
     """A job as the database has it: live, running here, or finished."""
 

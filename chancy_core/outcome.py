@@ -92,8 +92,8 @@ def settle(job: QueuedJob, outcome: Outcome) -> Verdict:
     A job that is refused is given back with delays of 5, 10, 20, 40 and then 60 s, and fails when
     they would amount to more than `UNKNOWN_TIMEOUT`.
     """
-    if outcome.kind in _CLEAR:
-        return _CLEAR[outcome.kind]
+    if (clear := _CLEAR.get(outcome.kind)) is not None:
+        return clear
     if outcome.kind in REFUSED:
         refusals = _refusals(job)
         if sum(_delay(n) for n in range(refusals + 1)) > UNKNOWN_TIMEOUT:

@@ -67,8 +67,9 @@ class Settler:
 
     def put(self, settlement: Settlement) -> None:
         """Hand over an outcome; it is written soon."""
+        if not self._waiting:
+            self._more.set()
         self._waiting.append(settlement)
-        self._more.set()
 
     async def run(self) -> None:
         """Write what is handed over, until cancelled. An unreachable database is waited for."""

@@ -36,7 +36,7 @@ class WorkerPlugins:
 
     def verdict(self, job: QueuedJob, outcome: Outcome) -> Verdict:
         """Decide what becomes of a job."""
-        if outcome.kind not in _SETTLED:
+        if self.beside.implemented("chancy_verdict") and outcome.kind not in _SETTLED:
             for plugin, answer in self.beside.each("chancy_verdict", job=job, outcome=outcome):
                 problem = _problem(job, outcome, answer)
                 if problem is None:
