@@ -123,8 +123,9 @@ class Claimer:
         if asked:
             free = {lane: min(most, max(0, lane.free)) for lane, most in asked.items()}
             claims = await self._take(list(asked), partial(self._claim, asked, free))
+            now = anyio.current_time()
             for lane, mine in _sorted_out(asked, claims):
-                self._learn(lane, free[lane], asked[lane], mine)
+                self._learn(lane, free[lane], asked[lane], mine, now)
                 self._hand_over(lane, mine)
         for lane in hungry:
             if lane.queue.rate_limit is not None and lane.free > 0:
@@ -159,7 +160,9 @@ class Claimer:
             raise
         return claims
 
-    def _learn(self, lane: Lane, free: int, asked: int, claims: Sequence[Claimed]) -> None:
+    def _learn(
+        self, lane: Lane, free: int, asked: int, claims: Sequence[Claimed], now: float
+    ) -> None:
         """Learn from what a claim has given whether, when and where in line to claim again."""
         more = lane.ahead.answered(free, asked, len(claims))
         lane.hungry = more or lane.hungry
@@ -167,7 +170,7 @@ class Claimer:
         again = self._places.passed(lane.queue.name, passed)
         if free <= len(claims) < asked:  # what is left may be such as is never claimed ahead
             self._places.leave([lane.queue.name])
-        lane.next_poll = min(lane.next_poll, anyio.current_time() + again)
+        lane.next_poll = min(lane.next_poll, now + again)
 
     async def _claim(self, asked: dict[Lane, int], free: dict[Lane, int]) -> list[Claimed]:
         return await self._store.run(

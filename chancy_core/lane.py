@@ -83,15 +83,23 @@ class Lane:
     @property
     def free(self) -> int:
         """How many more jobs this lane has slots for: below 0, if some were claimed ahead."""
-        if self._tasks is None or self.paused or self._retired.is_set():
+        if self._closed:
             return 0
         return self.executor.concurrency - self.busy - self._leaving()
+
+    @property
+    def _closed(self) -> bool:
+        return (
+            self._tasks is None
+            or self.queue.state is Queue.State.PAUSED
+            or self._retired.is_set()
+        )
 
     @property
     def room(self) -> int:
         """How many jobs are worth a claim now: for free slots at once, ahead of them in bulk."""
         free = self.free
-        if self.gated or not self.opened or self.paused or self._retired.is_set():
+        if self._closed or self.gated:
             return max(0, free)
         ahead = self.ahead.most(self.executor.concurrency)
         room = free + ahead

@@ -52,6 +52,8 @@ class Place:
         claimed = dict(self.claimed)
         for priority, seq in jobs:
             claimed[priority] = max(seq, claimed.get(priority, seq))
+        if len(claimed) <= KNOWN:
+            return Place(claimed)
         return Place({known: claimed[known] for known in sorted(claimed, reverse=True)[:KNOWN]})
 
     def ranges(self) -> list[Range]:
