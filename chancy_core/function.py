@@ -6,8 +6,6 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, Unpack
 
-import attrs
-
 from chancy_core.errors import InvalidJob
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.options import JobOptions, check_options
@@ -65,7 +63,8 @@ class JobFunction(Generic[P, R_co]):
         #: The parameters that plugins fill.
         self.wanted = frozenset(p.name for p in injected if not _takes_job(p))
         named = [p for p in parameters if p.kind is not p.VAR_KEYWORD and p not in injected]
-        self._accepted = frozenset(p.name for p in named)
+        self._usual = tuple(p.name for p in named)
+        self._accepted = frozenset(self._usual)
         self._required = frozenset(p.name for p in named if p.default is p.empty)
         #: What the worker fills, and no job may.
         self._filled = frozenset(p.name for p in injected)
@@ -125,9 +124,9 @@ class JobFunction(Generic[P, R_co]):
             self._refuse(kwargs)
 
     def _fits(self, kwargs: Mapping[str, Any]) -> bool:
-        names = kwargs.keys()
-        if names == self._accepted:  # all, and nothing else
+        if tuple(kwargs) == self._usual:  # all, and nothing else
             return True
+        names = kwargs.keys()
         return (
             self._required <= names
             and (self._open or names <= self._accepted)
@@ -155,7 +154,7 @@ def _maker(template: Job) -> Callable[[Mapping[str, Any]], Job]:
 
     def make(kwargs: Mapping[str, Any]) -> Job:
         made = object.__new__(Job)
-        vars(made).update(alike, kwargs=kwargs)
+        object.__setattr__(made, "__dict__", {**alike, "kwargs": kwargs})
         return made
 
     return make

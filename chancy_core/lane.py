@@ -90,9 +90,7 @@ class Lane:
     @property
     def _closed(self) -> bool:
         return (
-            self._tasks is None
-            or self.queue.state is Queue.State.PAUSED
-            or self._retired.is_set()
+            self._tasks is None or self.queue.state is Queue.State.PAUSED or self._retired.is_set()
         )
 
     @property

@@ -52,7 +52,7 @@ class Place:
         claimed = dict(self.claimed)
         for priority, seq in jobs:
             claimed[priority] = max(seq, claimed.get(priority, seq))
-        if len(claimed) <= KNOWN:
+        if len(claimed) == len(self.claimed):
             return Place(claimed)
         return Place({known: claimed[known] for known in sorted(claimed, reverse=True)[:KNOWN]})
 

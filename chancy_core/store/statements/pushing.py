@@ -110,7 +110,7 @@ def _line(id_: UUID, job: Job) -> str:
     args = _args(job)
     if "\\" in args:
         args = args.replace("\\", r"\\")
-    return f"{id_.hex}\t{_settings(_SETTINGS(job))}\t{meta}\t{args}\n"
+    return f"{id_.int:032x}\t{_settings(_SETTINGS(job))}\t{meta}\t{args}\n"
 
 
 @lru_cache(maxsize=256)
