@@ -70,7 +70,7 @@ class Pushing:
         """Push a batch, and meanwhile take the next: here, where it would be taken otherwise."""
         pushed: list[Reference] = []
         taken: list[Job] = []
-        errors: list[Exception] = []
+        errors: list[BaseException] = []
 
         async def push() -> None:
             try:
@@ -88,7 +88,7 @@ class Pushing:
                     if not some:
                         break
                     taken += some
-            except Exception as exc:  # noqa: BLE001 - the batch before it is to be stored
+            except (Exception, KeyboardInterrupt) as exc:  # noqa: BLE001 - the last batch is stored
                 errors.append(exc)
         if errors:
             raise errors[0]

@@ -15,6 +15,7 @@ from typing import Any, cast
 from chancy_core.annotations import PLAIN, structure, structured
 from chancy_core.converter import converter
 from chancy_core.errors import InvalidValue
+from chancy_core.showing import clean, said, shown, veiled
 
 __all__ = [
     "MAX_BYTES",
@@ -228,23 +229,6 @@ def _is_text(text: str) -> bool:
     return unstorable(text) is None
 
 
-def said(exc: BaseException) -> str:
-    """Return the text of an exception, as it can be stored; never raises."""
-    try:
-        return clean(str(exc))
-    except Exception:  # noqa: BLE001 - an exception whose __str__ raises is still an outcome
-        return "<an exception without a readable text>"
-
-
-def clean(text: str, limit: int = 16_384) -> str:
-    """Return *text* without what PostgreSQL refuses, cut in its middle to *limit* characters."""
-    text = text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")
-    if len(text) <= limit:
-        return text
-    half = limit // 2
-    return f"{text[:half]}\n[{len(text) - 2 * half:,} characters cut]\n{text[len(text) - half :]}"
-
-
 class Encoded(str):
     """A result as JSON text: from an executor whose function ran, and was encoded, elsewhere."""
 
@@ -277,22 +261,6 @@ def decode(text: str | bytes) -> Any:
         return json.loads(text)
     except RecursionError as exc:
         raise InvalidValue("nested deeper than Python can read") from exc
-
-
-def shown(value: Any) -> str:
-    """Return how *value* is named in an error, in 200 characters; never raises."""
-    try:
-        text = repr(value)
-    except Exception:  # noqa: BLE001 - a number with more digits than Python writes, for one
-        return f"<{clean(type(value).__qualname__, 100)} without a repr>"
-    return text if len(text) <= 200 else f"{text[:140]}...{text[-50:]}"
-
-
-def veiled(value: Any) -> str:
-    """Return how a value is shown that may hold a secret: by the names in it, if it has any."""
-    if isinstance(value, Mapping):
-        return f"{{{', '.join(f'{shown(name)}: ...' for name in value)}}}"
-    return "None" if value is None else "..."
 
 
 def as_object(text: str | bytes) -> dict[str, Any]:

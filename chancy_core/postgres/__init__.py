@@ -8,7 +8,8 @@ if TYPE_CHECKING:
     from chancy_core.postgres.dsn import conninfo
     from chancy_core.postgres.failures import CallTimeout, ConnectTimeout, PoolClosed, PoolExhausted
     from chancy_core.postgres.listener import Listener, Reconnected
-    from chancy_core.postgres.pool import Lease, Pool, PoolStats
+    from chancy_core.postgres.pool import Lease, Pool
+    from chancy_core.postgres.stats import PoolStats
 
 __all__ = [
     "CallTimeout",
@@ -33,7 +34,7 @@ _ROOMS = {
     "Pool": "pool",
     "PoolClosed": "failures",
     "PoolExhausted": "failures",
-    "PoolStats": "pool",
+    "PoolStats": "stats",
     "Reconnected": "listener",
     "conninfo": "dsn",
 }

@@ -7,7 +7,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
-import attrs
 import psycopg
 
 from chancy_core.errors import InvalidValue
@@ -16,33 +15,11 @@ from chancy_core.postgres.connection import Connection
 from chancy_core.postgres.dsn import conninfo as make_conninfo
 from chancy_core.postgres.failures import CallTimeout, PoolClosed, PoolExhausted
 from chancy_core.postgres.keeping import Backoff, Entry, Keeping, Waiter, is_fatal
+from chancy_core.postgres.stats import PoolStats
 
 logger = logging.getLogger("chancy.postgres")
 
 Configure = Callable[[Connection[Any]], Awaitable[None]]
-
-
-@attrs.frozen
-class PoolStats:
-    """What a pool has, and what it has been through since it was opened."""
-
-    min_size: int
-    max_size: int
-    size: int
-    """Connections that are open."""
-    idle: int
-    in_use: int
-    opening: int
-    waiting: int
-    """Tasks that wait for a connection."""
-    requests: int
-    """Connections asked for, of which `queued` had to wait."""
-    queued: int
-    timeouts: int
-    opened: int
-    discarded: int
-    connect_errors: int
-    last_error: str | None
 
 
 class Pool(Keeping):

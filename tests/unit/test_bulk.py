@@ -64,13 +64,16 @@ async def test_the_next_batch_is_taken_while_the_last_is_being_stored():
     assert [len(batch) for batch in store.batches] == [10, 10, 5]
 
 
-async def test_what_was_taken_before_an_error_of_the_iterable_is_stored():
+@pytest.mark.parametrize("error", [LookupError, KeyboardInterrupt])
+async def test_what_was_taken_before_an_error_of_the_iterable_is_stored(
+    error: type[BaseException],
+):
     def broken() -> Iterator[Job]:
         yield from jobs(15)
-        raise LookupError("the file is over")
+        raise error("the file is over")
 
     store = Stored()
-    with pytest.raises(LookupError, match="the file is over"):
+    with pytest.raises(error, match="the file is over"):
         await store.pushing(broken(), 10)
     assert [len(batch) for batch in store.batches] == [10]
 
