@@ -24,12 +24,15 @@ from tests.benchmarks.peers import side
 from tests.benchmarks.sides import work
 
 CLIENTS = {"push-one": 1, "push-eight": 8}
+#: Seconds after the first push in which its hint is sent, for which a connection is opened.
+WARM = 0.5
 
 
 async def client(jobs: int, start: Barrier, *, wakes: bool) -> None:
     """Push jobs, one after the other; all clients begin together."""
     async with Chancy(side.DSN, notifications=wakes) as chancy:
         await chancy.push(work.nothing.bind(number=-1))
+        await anyio.sleep(WARM)
         start.wait()
         for number in range(jobs):
             await chancy.push(work.nothing.bind(number=number))
