@@ -7,7 +7,6 @@ names it.
 
 import abc
 import copy
-import enum
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -18,19 +17,12 @@ from attrs import define, evolve, field, frozen
 
 from chancy_core import codec
 from chancy_core.beside import NOBODY, Beside
+from chancy_core.capability import Capability
 from chancy_core.errors import InvalidValue, Unsupported
-from chancy_core.job import LimitKind, QueuedJob
+from chancy_core.function import JobFunction
+from chancy_core.job import Job, LimitKind, QueuedJob
 
 log = logging.getLogger("chancy.run")
-
-
-class Capability(enum.Flag):
-    """What an executor can do."""
-
-    SYNC = enum.auto()  #: runs plain functions
-    ASYNC = enum.auto()  #: runs coroutine functions
-    HARD_KILL = enum.auto()  #: ends a job that does not listen
-    MEMORY_LIMIT = enum.auto()
 
 
 @frozen
@@ -83,7 +75,7 @@ class Call:
         fit the annotations, `Unprepared` if no plugin gives what the function wants of them.
         """
         made = self.hooks.function(self.job.func)
-        check_support(self.job, made.is_async, capabilities)
+        check_support(self.job, made, capabilities)
         arguments = codec.structure(made.func, self.job.kwargs)
         if made.injected is not None:
             # The meta is the function's own: what it makes of it is compared with the job's.
@@ -113,13 +105,20 @@ class Call:
         return None if text == before else text
 
 
-def check_support(job: QueuedJob, is_async: bool, capabilities: Capability) -> None:
+def check_support(
+    job: Job, made: JobFunction[..., Any], capabilities: Capability
+) -> None:
     """Raise `Unsupported` if an executor of these *capabilities* cannot run the job."""
-    needed = Capability.ASYNC if is_async else Capability.SYNC
-    if needed is not capabilities and needed not in capabilities:  # the first is far quicker
-        kind = "coroutine" if is_async else "plain"
+    kind = Capability.ASYNC if made.is_async else Capability.SYNC
+    if kind is not capabilities and kind not in capabilities:  # the first is far quicker
+        word = "coroutine" if made.is_async else "plain"
         raise Unsupported(
-            f"{job.func} is a {kind} function, which the executor of queue {job.queue!r} cannot run"
+            f"{job.func} is a {word} function, which the executor of queue {job.queue!r} cannot run"
+        )
+    if made.needs and made.needs not in capabilities:
+        raise Unsupported(
+            f"{job.func} needs an executor with {made.needs.words}, and the one of queue "
+            f"{job.queue!r} has only {capabilities.words}"
         )
     if not job.limits:
         return
