@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from chancy_core.fitting import Fitting
     from chancy_core.plugins import Plugins
     from chancy_core.store.carrying import Request
-    from chancy_core.store.rows import WorkerInfo
+    from chancy_core.store.roster import WorkerInfo
     from chancy_core.waiting import Waiting
 
 T = TypeVar("T")

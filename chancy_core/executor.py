@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
+from uuid import UUID
 
 from attrs import define, evolve, field, frozen
 
@@ -41,6 +42,17 @@ class ExecutorHost:
     #: The plugins with hooks beside the function, for executors that run it elsewhere:
     #: `beside.loaded` loads them there.
     plugins: Sequence[tuple[str, str, str]] = ()
+
+
+@frozen
+class Running:
+    """A call that an executor runs, and where somebody who looks from outside finds it."""
+
+    job: UUID
+    #: The process that runs nothing else meanwhile.
+    pid: int | None = None
+    #: The thread of the worker's process, by the number that the system gives it.
+    thread: int | None = None
 
 
 @define(eq=False)
@@ -161,6 +173,13 @@ class Executor(abc.ABC):
     def resize(self, concurrency: int) -> None:
         """Run up to *concurrency* calls at once from now on; what runs is not touched."""
         self.concurrency = concurrency
+
+    def running(self) -> Sequence[Running]:
+        """Return where the calls are that run: those of which it is known. For `chancy top`.
+
+        It is asked from another thread, and must not wait for anything.
+        """
+        return ()
 
     @abc.abstractmethod
     async def run(self, call: Call) -> Any:

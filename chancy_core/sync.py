@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from chancy_core.plugins import Plugins
     from chancy_core.postgres.threaded import ThreadedPool
     from chancy_core.store.carrying import Request
-    from chancy_core.store.rows import WorkerInfo
+    from chancy_core.store.roster import WorkerInfo
 
 T = TypeVar("T")
 
