@@ -35,8 +35,7 @@ def needed(who: str, names: str | Iterable[str]) -> Capability:
     for name in [names] if isinstance(names, str) else names:
         if name not in known:
             raise InvalidJob(
-                f"{who}: no executor has the capability {shown(name)}; there are "
-                f"{', '.join(known)}"
+                f"{who}: no executor has the capability {shown(name)}; there are {', '.join(known)}"
             )
         found |= known[name]
     return found

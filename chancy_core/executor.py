@@ -23,6 +23,16 @@ from chancy_core.errors import InvalidValue, Unsupported
 from chancy_core.function import JobFunction
 from chancy_core.job import Job, LimitKind, QueuedJob
 
+__all__ = [
+    "Call",
+    "Capability",
+    "Executor",
+    "ExecutorHost",
+    "NoOptions",
+    "Running",
+    "check_support",
+]
+
 log = logging.getLogger("chancy.run")
 
 
@@ -117,9 +127,7 @@ class Call:
         return None if text == before else text
 
 
-def check_support(
-    job: Job, made: JobFunction[..., Any], capabilities: Capability
-) -> None:
+def check_support(job: Job, made: JobFunction[..., Any], capabilities: Capability) -> None:
     """Raise `Unsupported` if an executor of these *capabilities* cannot run the job."""
     kind = Capability.ASYNC if made.is_async else Capability.SYNC
     if kind is not capabilities and kind not in capabilities:  # the first is far quicker

@@ -5,6 +5,7 @@ before it refuses a push, and only then. What it does not know it pushes; the wo
 such a job settles it as `unsupported`.
 """
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from chancy_core import registry
@@ -32,10 +33,10 @@ class Fitting:
         from chancy_core.installed import find_executor
 
         self._able.pop(queue.name, None)
-        try:
+        with suppress(
+            ChancyError
+        ):  # it is not installed here, or its options are another version's
             self._able[queue.name] = find_executor(queue)[0].capabilities
-        except ChancyError:  # it is not installed here, or its options are another version's
-            pass
         return queue
 
     def push(

@@ -67,8 +67,8 @@ def _lines(workers: "list[WorkerInfo]") -> Iterator[dict[str, Any]]:
             "worker": worker.name,
             "func": "" if told else "(has not told)",
             "pid": worker.pid,
-            "cpu": _seconds(told and told.cpu),
-            "memory": _bytes(told and told.memory),
+            "cpu": _seconds(told.cpu if told else None),
+            "memory": _bytes(told.memory if told else None),
         }
         for job in told.jobs if told else ():
             ran = (worker.read_at or job.started_at) - job.started_at

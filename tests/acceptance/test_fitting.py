@@ -6,6 +6,7 @@ import pytest
 from chancy import Chancy, Job, Queue, State, Worker, job
 from chancy_core.errors import InvalidJob, Unsupported
 from chancy_core.limit import Limit, LimitKind
+from tests.stage import connect
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,7 @@ PROCESSES = Queue("fit", executor="process")
 
 
 async def stored(dsn: str) -> int:
-    async with await psycopg.AsyncConnection.connect(dsn) as conn:
+    async with await connect(dsn) as conn:
         cursor = await conn.execute("SELECT count(*) FROM chancy_jobs")
         return (await cursor.fetchone() or (0,))[0]
 
@@ -40,7 +41,7 @@ async def test_what_a_declared_queue_cannot_run_is_refused(chancy: Chancy, dsn: 
     await chancy.declare(ASYNC, upsert=True)
     with pytest.raises(Unsupported, match=r"fitting\.plain is a plain function, which .* 'fit'"):
         await chancy.push(plain)
-    with pytest.raises(Unsupported, match="hard-kill and memory-limit, and .* only async"):
+    with pytest.raises(Unsupported, match=r"hard-kill and memory-limit, and .* only async"):
         await chancy.push(killed)
     limited = awaited.bind().with_limits([Limit(LimitKind.MEMORY, 1e9)])
     with pytest.raises(Unsupported, match="memory limit"):
