@@ -18,6 +18,7 @@ from chancy_core import registry
 from chancy_core.calls import Calls
 from chancy_core.codec import shown
 from chancy_core.errors import ChancyError, InvalidValue
+from chancy_core.fitting import Fitting
 from chancy_core.given import Follower
 from chancy_core.schema import Schema
 from chancy_core.statement import Names
@@ -98,6 +99,7 @@ class Chancy(Calls, Within, Twins, Schema):
         self._waits: Waiting | None = None
         self._doors = {}
         self.follower: Follower | None = None
+        self.fitting = Fitting()
         self._block = AsyncExitStack()
         self._loading = RLock()
         self._plugins: Plugins | None = None

@@ -25,9 +25,10 @@ from chancy_core.statement import Names
 
 if TYPE_CHECKING:
     from chancy_core.filter import Answer, JobFilter, Page
+    from chancy_core.fitting import Fitting
     from chancy_core.plugins import Plugins
     from chancy_core.store.carrying import Request
-    from chancy_core.store.rows import WorkerInfo
+    from chancy_core.store.roster import WorkerInfo
     from chancy_core.waiting import Waiting
 
 T = TypeVar("T")
@@ -39,6 +40,8 @@ class Asking(Protocol):
     names: Names
     #: Who follows each push, if anybody: the testing kit, where jobs run as they are pushed.
     follower: Follower | None
+    #: The queues that were declared here.
+    fitting: "Fitting"
 
     @property
     def plugins(self) -> "Plugins":
@@ -68,13 +71,15 @@ class Calls(Asking):
 
         if check:
             find_executor(queue)
-        return await self.ask(requests.declare(self.names, queue, upsert=upsert))
+        declared = requests.declare(self.names, queue, upsert=upsert)
+        return self.fitting.learn(await self.ask(declared))
 
     async def push(self, job: Pushable) -> Reference:
         """Store a job, to be run by a worker that runs its queue; `my_job` means `my_job.bind()`.
 
         If a live job holds its unique key, nothing is stored and that job is referred to.
-        Raises `InvalidValue` for what cannot be stored.
+        Raises `InvalidValue` for what cannot be stored, and `Unsupported` for a function that the
+        executor of a queue cannot run which was declared here.
         """
         return (await self._push([given.job(job)]))[0]
 
@@ -82,7 +87,8 @@ class Calls(Asking):
         from chancy_core.store import pushing
 
         batch = self.plugins.with_meta(batch)
-        references = await self.ask(pushing.push(self.names, batch, pushing.store_surely))
+        pushed = self.fitting.push(self.names, batch, pushing.store_surely)
+        references = await self.ask(pushed)
         self.plugins.pushed(references)
         if self.follower is not None:
             await self.follower.follow(references)

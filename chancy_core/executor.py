@@ -7,30 +7,33 @@ names it.
 
 import abc
 import copy
-import enum
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
+from uuid import UUID
 
 from attrs import define, evolve, field, frozen
 
 from chancy_core import codec
 from chancy_core.beside import NOBODY, Beside
+from chancy_core.capability import Capability
 from chancy_core.errors import InvalidValue, Unsupported
-from chancy_core.job import LimitKind, QueuedJob
+from chancy_core.function import JobFunction
+from chancy_core.job import Job, LimitKind, QueuedJob
+
+__all__ = [
+    "Call",
+    "Capability",
+    "Executor",
+    "ExecutorHost",
+    "NoOptions",
+    "Running",
+    "check_support",
+]
 
 log = logging.getLogger("chancy.run")
-
-
-class Capability(enum.Flag):
-    """What an executor can do."""
-
-    SYNC = enum.auto()  #: runs plain functions
-    ASYNC = enum.auto()  #: runs coroutine functions
-    HARD_KILL = enum.auto()  #: ends a job that does not listen
-    MEMORY_LIMIT = enum.auto()
 
 
 @frozen
@@ -49,6 +52,17 @@ class ExecutorHost:
     #: The plugins with hooks beside the function, for executors that run it elsewhere:
     #: `beside.loaded` loads them there.
     plugins: Sequence[tuple[str, str, str]] = ()
+
+
+@frozen
+class Running:
+    """A call that an executor runs, and where somebody who looks from outside finds it."""
+
+    job: UUID
+    #: The process that runs nothing else meanwhile.
+    pid: int | None = None
+    #: The thread of the worker's process, by the number that the system gives it.
+    thread: int | None = None
 
 
 @define(eq=False)
@@ -83,7 +97,7 @@ class Call:
         fit the annotations, `Unprepared` if no plugin gives what the function wants of them.
         """
         made = self.hooks.function(self.job.func)
-        check_support(self.job, made.is_async, capabilities)
+        check_support(self.job, made, capabilities)
         arguments = codec.structure(made.func, self.job.kwargs)
         if made.injected is not None:
             # The meta is the function's own: what it makes of it is compared with the job's.
@@ -113,13 +127,18 @@ class Call:
         return None if text == before else text
 
 
-def check_support(job: QueuedJob, is_async: bool, capabilities: Capability) -> None:
+def check_support(job: Job, made: JobFunction[..., Any], capabilities: Capability) -> None:
     """Raise `Unsupported` if an executor of these *capabilities* cannot run the job."""
-    needed = Capability.ASYNC if is_async else Capability.SYNC
-    if needed is not capabilities and needed not in capabilities:  # the first is far quicker
-        kind = "coroutine" if is_async else "plain"
+    kind = Capability.ASYNC if made.is_async else Capability.SYNC
+    if kind is not capabilities and kind not in capabilities:  # the first is far quicker
+        word = "coroutine" if made.is_async else "plain"
         raise Unsupported(
-            f"{job.func} is a {kind} function, which the executor of queue {job.queue!r} cannot run"
+            f"{job.func} is a {word} function, which the executor of queue {job.queue!r} cannot run"
+        )
+    if made.needs and made.needs not in capabilities:
+        raise Unsupported(
+            f"{job.func} needs an executor with {made.needs.words}, and the one of queue "
+            f"{job.queue!r} has only {capabilities.words}"
         )
     if not job.limits:
         return
@@ -162,6 +181,13 @@ class Executor(abc.ABC):
     def resize(self, concurrency: int) -> None:
         """Run up to *concurrency* calls at once from now on; what runs is not touched."""
         self.concurrency = concurrency
+
+    def running(self) -> Sequence[Running]:
+        """Return where the calls are that run: those of which it is known. For `chancy top`.
+
+        It is asked from another thread, and must not wait for anything.
+        """
+        return ()
 
     @abc.abstractmethod
     async def run(self, call: Call) -> Any:

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, Unpack
 
+from chancy_core.capability import needed
 from chancy_core.errors import InvalidJob
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.options import JobOptions, check_options
@@ -44,12 +45,20 @@ class SyncPusher(Protocol):
 class JobFunction(Generic[P, R_co]):
     """A registered function: still callable as it was, and a maker of jobs that call it."""
 
-    def __init__(self, func: Callable[P, R_co], name: str, options: Mapping[str, Any] = {}) -> None:
+    def __init__(
+        self,
+        func: Callable[P, R_co],
+        name: str,
+        options: Mapping[str, Any] = {},
+        needs: str | Iterable[str] = (),
+    ) -> None:
         check_options(f"@job of {name!r}", options)
         self.func = func
         self.name = name
         #: Whether calling the function gives a coroutine.
         self.is_async = inspect.iscoroutinefunction(func)
+        #: What an executor must be able to do to run it, beyond calling it.
+        self.needs = needed(f"@job of {name!r}: needs", needs)
         #: Its job without arguments.
         self.template = Job(name, **options)
         self._make = _maker(self.template)

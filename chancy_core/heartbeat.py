@@ -11,7 +11,7 @@ import socket
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from queue import SimpleQueue
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
@@ -77,6 +77,8 @@ class Heartbeat:
         self._gapless_since: float | None = None
         self._last = 0.0
         self._rescued: SimpleQueue[Rescued] = SimpleQueue()
+        #: Says what the worker runs, as JSON, or None; called in the thread.
+        self.running: Callable[[], str | None] = lambda: None
         #: What its last round has met; None if the renewal, and all else, was confirmed.
         self.trouble: str | None = None
         self._at_once = AT_ONCE
@@ -182,7 +184,8 @@ class Heartbeat:
         """Renew, and if our own renewals have been without a gap for a whole lease, rescue."""
         began = time.monotonic()
         self._connect()  # first: the time it takes is no fault of our clock
-        late = self._run(statements.renew(self._names, self.incarnation, LEASE, time.time()))
+        runs = self.running()
+        late = self._run(statements.renew(self._names, self.incarnation, LEASE, time.time(), runs))
         if late is None:
             log.error("worker %s was declared dead: what it holds is lost to it", self.name)
             self._last = 0.0

@@ -21,9 +21,14 @@ AWAITED = "job.awaited"
 #: A job that somebody waits for has ended.
 FINISHED = "job.finished"
 
+#: Somebody wants to see what workers run, for a while.
+WATCHED = "worker.watched"
+
 #: What begins the names of our own hints and events; nobody else may use them.
 OURS = ("queue.", "job.", "worker.")
-_KNOWN = frozenset({PUSHED, SCHEDULED, DECLARED, PAUSED, RESUMED, DELETED, CANCELLED, AWAITED})
+_KNOWN = frozenset(
+    {PUSHED, SCHEDULED, DECLARED, PAUSED, RESUMED, DELETED, CANCELLED, AWAITED, WATCHED}
+)
 
 #: Bytes that PostgreSQL takes as a payload, at most.
 LONGEST = 7999

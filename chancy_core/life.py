@@ -28,6 +28,7 @@ from chancy_core.hint import Hint
 from chancy_core.hooks import Plugin
 from chancy_core.host import Service
 from chancy_core.job import State
+from chancy_core.load import Load
 from chancy_core.outcome import Settlement
 from chancy_core.plugins import WorkerPlugins
 from chancy_core.postgres import Listener
@@ -107,6 +108,8 @@ class _Life:
             events=worker.events,
             plugins=self._plugins,
         )
+        self._load = Load(self._claimer.lanes, hears=worker.chancy.notifications)
+        heartbeat.running = self._load.text
         self._watchdog = Watchdog(
             worker.name,
             worker.events,
@@ -203,6 +206,7 @@ class _Life:
                 statements.declare(chancy.names, Queue("default"), upsert=False)  # if it is missing
             )
         waker = Waker(self._store, claimer, settler, worker.events, self._plugins.observers)
+        waker.watched = self._load.watch
         settler.written = partial(self._written, waker)
         settler.ended = lambda job: chancy.hint(Hint(hint.FINISHED, str(job)))
         async with anyio.create_task_group() as lanes:

@@ -34,13 +34,14 @@ _NAMED = ""
 def job(func: Callable[P, R], /) -> JobFunction[P, R]: ...
 @overload
 def job(
-    *, name: str | None = None, **options: Unpack[JobOptions]
+    *, name: str | None = None, needs: str | Iterable[str] = (), **options: Unpack[JobOptions]
 ) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
 def job(
     func: Callable[P, R] | None = None,
     /,
     *,
     name: str | None = None,
+    needs: str | Iterable[str] = (),
     **options: Unpack[JobOptions],
 ) -> Any:
     """Register a function, so that workers of this code may run it as a job.
@@ -54,6 +55,10 @@ def job(
     unless *name* is given; a script's `__main__` is written as its own name. A keyword-only
     parameter whose default is `INJECTED` is given the running job, a `QueuedJob`.
 
+    *needs* names what the executor of its queue must be able to do, such as `"hard-kill"` or
+    `{"hard-kill", "memory-limit"}`: on another the job fails at once, and where the queue was
+    declared by the same application, the push is refused.
+
     Raises `InvalidJob` when another function has the name already, for an option that does not
     exist, for a generator or a method, and for positional-only or `*args` parameters, which no
     job can fill.
@@ -62,7 +67,7 @@ def job(
     def register(func: Callable[P, R]) -> JobFunction[P, R]:
         if not callable(func) or isinstance(func, JobFunction | type):
             raise InvalidJob(f"@job decorates functions that are no jobs yet, and not {func!r}")
-        made = JobFunction(func, name or default_name(func), options)
+        made = JobFunction(func, name or default_name(func), options, needs)
         other = _functions.get(made.name)
         if other is not None and _place(other.func) != _place(func):
             raise InvalidJob(
@@ -128,6 +133,11 @@ def within_job(frame: FrameType | None) -> bool:
             return True
         frame = frame.f_back
     return False
+
+
+def find(name: str) -> JobFunction[..., Any] | None:
+    """Return the function registered as *name*, or None."""
+    return _functions.get(name)
 
 
 def check_call(job: Job) -> None:

@@ -30,11 +30,12 @@ from chancy_core.statement import Names, Statement
 
 if TYPE_CHECKING:
     from chancy_core.filter import Answer, JobFilter, Page
+    from chancy_core.fitting import Fitting
     from chancy_core.hint import Hint
     from chancy_core.plugins import Plugins
     from chancy_core.postgres.threaded import ThreadedPool
     from chancy_core.store.carrying import Request
-    from chancy_core.store.rows import WorkerInfo
+    from chancy_core.store.roster import WorkerInfo
 
 T = TypeVar("T")
 
@@ -53,6 +54,7 @@ class Twins(abc.ABC):
     notifications: bool
     prepared_statements: bool | None
     follower: Follower | None
+    fitting: "Fitting"
     _sizes: tuple[int, int]
 
     #: By process: what `fork` copied is left alone, its locks too, since a thread that is not
@@ -122,7 +124,8 @@ class Twins(abc.ABC):
 
         if check:
             find_executor(queue)
-        return self.ask_sync(requests.declare(self.names, queue, upsert=upsert))
+        declared = requests.declare(self.names, queue, upsert=upsert)
+        return self.fitting.learn(self.ask_sync(declared))
 
     @twin
     def sync_get_queue(self, name: str) -> Queue:
@@ -183,7 +186,8 @@ class Twins(abc.ABC):
         from chancy_core.store import pushing
 
         batch = self.plugins.with_meta(batch)
-        references = self.ask_sync(pushing.push(self.names, batch, pushing.store_surely))
+        pushed = self.fitting.push(self.names, batch, pushing.store_surely)
+        references = self.ask_sync(pushed)
         self.plugins.pushed(references)
         if self.follower is not None:
             self.follower.follow_sync(references)

@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections.abc import Callable
 from math import inf
 from uuid import UUID
 
@@ -45,6 +46,8 @@ class Waker:
         self._settler = settler
         self._events = events
         self._observers = observers
+        #: Called when somebody wants to see what the worker runs.
+        self.watched: Callable[[], None] = lambda: None
         self._due = False
         self._turn = anyio.Event()
         #: When the next job is due, and until when it is known that none is before; by the loop.
@@ -122,6 +125,8 @@ class Waker:
             self._claimer.lanes.look()
             if told.name == hint.RESUMED:  # after a pause too short to be seen, but found dry in
                 self._claimer.feed([told.subject])
+        elif told.name == hint.WATCHED:
+            self.watched()
         elif told.name == hint.CANCELLED:
             self._claimer.holding.audit_soon()
         elif told.name == hint.AWAITED:

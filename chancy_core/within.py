@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import psycopg
 
     from chancy_core.filter import Answer
+    from chancy_core.fitting import Fitting
     from chancy_core.plugins import Plugins
     from chancy_core.store.carrying import Request
 
@@ -37,6 +38,8 @@ class Within(abc.ABC):
 
     names: Names
     notifications: bool
+    #: The queues that were declared here.
+    fitting: "Fitting"
 
     @property
     @abc.abstractmethod
@@ -57,14 +60,12 @@ class Within(abc.ABC):
         """Store a job in the caller's transaction: rolled back, it never was.
 
         Workers find it by polling; with `wake="notify"` they are told at the commit, which takes a
-        lock of the whole database for a moment. Raises `InvalidValue` as `push` does.
+        lock of the whole database for a moment. Raises what `push` does.
         """
-        from chancy_core.store import pushing
-
         asked = self.plugins.with_meta([given.job(job)])
 
         def first() -> "Request[Reference]":
-            return (yield from pushing.push(self.names, asked))[0]
+            return (yield from self.fitting.push(self.names, asked))[0]
 
         return within(conn, first(), self.names, tell=self._tells(wake))
 
@@ -87,15 +88,13 @@ class Within(abc.ABC):
 
         They are taken and sent two thousand at a time: after an error, roll back.
         """
-        from chancy_core.store import pushing
-
         batches = given.batches(jobs, given.BATCH)
 
         def all_() -> "Request[list[Reference]]":
             references: list[Reference] = []
             for batch in batches:
                 asked = self.plugins.with_meta(batch)
-                references += yield from pushing.push(self.names, asked)
+                references += yield from self.fitting.push(self.names, asked)
             return references
 
         return within(conn, all_(), self.names, tell=self._tells(wake))

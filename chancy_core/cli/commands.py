@@ -41,6 +41,7 @@ COMMANDS = {
     "dev": Command("developing:dev", "A server, and a worker that follows your changes.", _RUN),
     "worker": Command("working:worker", "Run jobs until it is stopped.", _RUN),
     "workers": Command("workers:workers", "List workers.", _RUN),
+    "top": Command("showing:top", "Show what workers run, since when, and what it takes.", _RUN),
     "demo": Command("demonstrating:demo", "Show it working, on a server of its own.", _RUN),
     "migrate": Command("migrating:migrate", "Bring the schema to the newest version.", _SET_UP),
     "roles": Command("granting:roles", "Say who may do what in the database.", _SET_UP),

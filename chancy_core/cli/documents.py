@@ -7,7 +7,7 @@ from attrs import asdict
 if TYPE_CHECKING:
     from chancy_core.job import QueuedJob
     from chancy_core.queue import Queue
-    from chancy_core.store.rows import WorkerInfo
+    from chancy_core.store.roster import WorkerInfo
 
 
 def job_document(job: "QueuedJob") -> dict[str, Any]:

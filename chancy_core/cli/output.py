@@ -5,10 +5,13 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 from uuid import UUID
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 #: Columns of a table that nobody watches: it is cut by whoever reads it, if at all.
 _ENDLESS = 10_000
@@ -77,16 +80,24 @@ class Output:
         else:
             self.say(none)
 
-    def _table(self, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        from rich.table import Table
-        from rich.text import Text
+    @contextmanager
+    def live(
+        self, columns: Sequence[str], none: str
+    ) -> Iterator[Callable[[Iterable[Mapping[str, Any]]], None]]:
+        """Show a table in place, which what this gives replaces: on a terminal, as in `items`."""
+        from rich.live import Live
 
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for head in heads:
-            table.add_column(head, overflow="fold")
-        for row in rows:
-            table.add_row(*map(Text, row))
-        self._out.print(table)
+        heads = [column.replace("_", " ") for column in columns]
+        with Live(console=self._out, auto_refresh=False) as screen:
+
+            def show(values: Iterable[Mapping[str, Any]]) -> None:
+                rows = [[cell(value.get(column)) for column in columns] for value in values]
+                screen.update(_grid(heads, rows) if rows else none, refresh=True)
+
+            yield show
+
+    def _table(self, heads: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        self._out.print(_grid(heads, rows))
 
     def _pairs(self, value: Mapping[str, Any]) -> None:
         from rich.table import Table
@@ -115,6 +126,18 @@ class Output:
     def flush(self) -> None:
         """Write what is still held back."""
         sys.stdout.flush()
+
+
+def _grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> "Table":
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
 
 
 def cell(value: Any) -> str:

@@ -13,7 +13,8 @@ from chancy_core.installed import find_executor
 from chancy_core.postgres import CallTimeout
 from chancy_core.queue import Queue
 from chancy_core.store import statements
-from chancy_core.store.rows import Queues, WorkerInfo
+from chancy_core.store.roster import WorkerInfo
+from chancy_core.store.rows import Queues
 from chancy_core.store.standing import Aside, Waiting
 
 if TYPE_CHECKING:

@@ -3,7 +3,8 @@
 -- table, a lock or a bad plan, can hold up a renewal.
 UPDATE {workers}
    SET expires_at = {now}() + %(lease)s * interval '1 second',
-       clock_offset = %(clock)s::float8 - extract(epoch FROM {now}())::float8
+       clock_offset = %(clock)s::float8 - extract(epoch FROM {now}())::float8,
+       running = %(running)s::jsonb  -- null, while nobody watches
  WHERE id = %(id)s AND NOT dead
 RETURNING EXISTS (SELECT FROM {workers} AS late
                    WHERE late.expires_at < {now}()

@@ -4,14 +4,12 @@ import json
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from math import isfinite
 from typing import Any
-from uuid import UUID
 
 import attrs
 from attrs import field, frozen
 
-from chancy_core import codec, tags
+from chancy_core import codec
 from chancy_core.errors import InvalidQueue
 from chancy_core.job import Failure, Limit, LimitKind, QueuedJob, State
 from chancy_core.queue import Queue
@@ -246,65 +244,3 @@ class Look:
         """Read the rows of `look`: those of queues, with two columns more."""
         waiting = frozenset(row[0] for row in rows if row[12])
         return cls(Queues.read(rows), waiting, rows[0][13] if rows else None)
-
-
-@frozen
-class WorkerInfo:
-    """The row of a worker's incarnation, which is its lease."""
-
-    id: UUID
-    name: str
-    hostname: str
-    pid: int
-    tags: frozenset[str]
-    started_at: datetime
-    expires_at: datetime
-    #: Whether the lease holds.
-    alive: bool
-    #: Of its code: the version, and the newest migration of the core that it knows. None, as what
-    #: follows, for one of a release that did not tell.
-    version: str | None = None
-    schema_version: int | None = None
-    #: Its settings: `crash_limit`, `lease` and `notifications`, about which workers must agree, and
-    #: `queues`, to which it keeps.
-    settings: Mapping[str, Any] | None = None
-    #: Seconds by which its clock was ahead of the database's when it last renewed its lease.
-    clock_offset: float | None = None
-
-    def matches(self, queue: Queue) -> bool:
-        """Return whether the queue's tags are for this worker, be it alive or not."""
-        return tags.matches(queue.tags, self.tags)
-
-
-def workers(rows: Sequence[Row]) -> list[WorkerInfo]:
-    """Read rows of workers."""
-    return [
-        WorkerInfo(
-            id=row[0],
-            name=row[1],
-            hostname=row[2],
-            pid=row[3],
-            tags=_tags(row[4]),
-            started_at=row[5],
-            expires_at=row[6],
-            alive=row[7],
-            version=row[8],
-            schema_version=row[9],
-            settings=_settings(row[10]),
-            clock_offset=row[11] if isfinite(row[11] or 0) else None,
-        )
-        for row in rows
-    ]
-
-
-def _settings(text: str | None) -> Mapping[str, Any] | None:
-    """Read settings: those that somebody wrote by hand and that make no sense are none."""
-    try:
-        return codec.as_object(text) if text else None
-    except _NONSENSE:
-        return None
-
-
-def _tags(stored: Iterable[Any]) -> frozenset[str]:
-    """Read tags: in a row that somebody wrote by hand they may be anything."""
-    return frozenset(map(str, stored))

@@ -404,6 +404,7 @@ WORKERS: dict[str, dict[str, str]] = {
     "schema_version": ANY_INTEGER,
     "settings": {"'null'": READ, "'[[1]]'": READ, "'{\"lease\": {}}'": READ},
     "clock_offset": {"'NaN'": READ, "'-Infinity'": READ, "1e308": READ},
+    "running": {"'7'": READ, "'{\"jobs\": [{}]}'": READ, '\'{"jobs": 1, "more": []}\'': READ},
 }
 
 

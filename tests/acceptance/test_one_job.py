@@ -117,9 +117,9 @@ async def test_an_error_is_kept_with_its_traceback(chancy: Chancy):
     ],
     ids=["timeout", "exit", "cancelled by itself", "wrong kind of function"],
 )
-async def test_whatever_a_job_does_is_its_own_outcome(chancy: Chancy, asked, kind, type_):
-    async with Worker(chancy):
-        references = await chancy.push_many([asked.bind(), greet.bind(name="neighbour")])
+async def test_whatever_a_job_does_is_its_own_outcome(chancy: Chancy, dsn: str, asked, kind, type_):
+    async with Worker(chancy), Chancy(dsn) as producer:  # which does not know the queues
+        references = await producer.push_many([asked.bind(), greet.bind(name="neighbour")])
         done, neighbour = await chancy.wait_for_jobs(references, timeout=20)
     assert done.state is State.FAILED
     assert done.errors[0].kind == kind

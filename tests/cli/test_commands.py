@@ -232,6 +232,16 @@ def test_workers(shell: Shell, chancy: Chancy, dsn: str) -> None:
         assert "ann" in shell.people("workers")
 
 
+def test_top(shell: Shell, chancy: Chancy, dsn: str) -> None:
+    assert "nothing runs" in shell.people("top", "--once")
+    with working(dsn):
+        told = shell.programs("top").value
+        assert (told["worker"], told["func"]) == ("ann", "")
+        assert told["cpu"].endswith(" s")
+        assert told["memory"].endswith(" MiB")
+        assert "ann" in shell.people("top", "--once")
+
+
 def test_migrate(shell: Shell, empty_dsn: str) -> None:
     new = {"CHANCY_DSN": empty_dsn}
     shown = shell.people("queue", "list", code=2, **new)

@@ -109,7 +109,6 @@ async def test_the_clock_is_moved_to_what_is_scheduled(chancy_app: Chancy, said)
 
 
 async def test_jobs_end_as_their_queue_would_have_them_end(chancy_app: Chancy):
-    await chancy_app.declare(Queue("loop", executor="async"))
     await chancy_app.declare(Queue("rated", rate_limit=1, rate_limit_window=3600))
     big = [Limit(Limit.Type.MEMORY, 2**30)]
     await chancy_app.push_many(
@@ -120,6 +119,7 @@ async def test_jobs_end_as_their_queue_would_have_them_end(chancy_app: Chancy):
             wait.bind().options(limits=[Limit(Limit.Type.TIME, 0.05)]),
         ]
     )
+    await chancy_app.declare(Queue("loop", executor="async"))  # now it would refuse the first
     unsupported, *rest, timeout = await drain(chancy_app)
     assert [error.kind for error in unsupported.errors] == ["unsupported"]
     assert {job.state for job in rest} == {State.SUCCEEDED}

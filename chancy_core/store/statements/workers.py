@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from chancy_core.statement import Names, Statement, nothing
-from chancy_core.store import rows
+from chancy_core.store import roster
 from chancy_core.store.statements.asking import ids_of
 
 
@@ -44,13 +44,17 @@ def announce(
 
 
 def renew(
-    names: Names, worker: UUID, lease: float, clock: float | None = None
+    names: Names,
+    worker: UUID,
+    lease: float,
+    clock: float | None = None,
+    running: str | None = None,
 ) -> Statement[bool | None]:
-    """Renew a worker's lease, by whose own clock it is *clock*.
+    """Renew a worker's lease, by whose own clock it is *clock*, and which runs *running*, as JSON.
 
     Answers whether `bury` would find somebody; None if the worker itself was declared dead.
     """
-    params = {"id": worker, "lease": lease, "clock": clock}
+    params = {"id": worker, "lease": lease, "clock": clock, "running": running}
     return Statement.of("renew", names, params, lambda found: found[0][0] if found else None)
 
 
@@ -69,9 +73,9 @@ def orphaned(names: Names) -> Statement[bool]:
     return Statement.of("orphaned", names, {}, lambda found: bool(found[0][0]))
 
 
-def workers(names: Names) -> Statement[list[rows.WorkerInfo]]:
+def workers(names: Names) -> Statement[list[roster.WorkerInfo]]:
     """Answer all workers that have a row."""
-    return Statement.of("workers", names, {}, rows.workers)
+    return Statement.of("workers", names, {}, roster.workers)
 
 
 def left_to_do(names: Names, queues: Sequence[str], *, name: str, pid: int) -> Statement[bool]:

@@ -1,0 +1,103 @@
+"""What a worker runs at this moment, and what that takes: told in its row while somebody watches.
+
+Whoever watches says so by a hint, over and over. It is written with the renewal of the lease, which
+is written in any case, and by its thread: also while a job blocks the event loop.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
+from math import inf
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from chancy_core.executor import Running
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from chancy_core.assign import Lanes
+    from chancy_core.job import QueuedJob
+
+log = logging.getLogger("chancy.load")
+
+#: Seconds for which whoever watches is believed to.
+WATCHED = 15.0
+#: How many jobs of a worker are told of: those that have run for longest.
+MOST = 200
+#: What is asked of a place: the seconds of processor time, and bytes of memory, that it has taken.
+Taken = dict[str, float | int]
+
+
+class Load:
+    """What the lanes of one worker run. May be asked from any thread, and never fails."""
+
+    def __init__(self, lanes: "Lanes", *, hears: bool) -> None:
+        """A worker that *hears* no hints tells of it always, since nobody can ask it to."""
+        self._lanes = lanes
+        self._until = 0.0 if hears else inf
+
+    def watch(self) -> None:
+        """Tell of it for a while: somebody watches."""
+        self._until = time.monotonic() + WATCHED
+
+    def text(self) -> str | None:
+        """Return it as JSON, as `roster` reads it; None while nobody watches."""
+        if time.monotonic() > self._until:
+            return None
+        try:
+            return json.dumps(self._told())
+        except Exception:  # a look at it must not cost the lease
+            log.exception("cannot tell what the worker runs")
+            return None
+
+    def _told(self) -> dict[str, Any]:
+        jobs = sorted(self._jobs(), key=lambda found: found[0])
+        taken = _meter()
+        shown = [
+            {
+                "id": str(job.id),
+                "func": job.func,
+                "queue": job.queue,
+                "started_at": began.isoformat(),
+                "pid": place.pid,
+                "thread": place.thread,
+                **(taken(place) if place.pid or place.thread else {}),
+            }
+            for began, job, place in islice(jobs, MOST)
+        ]
+        return {"jobs": shown, "more": max(0, len(jobs) - MOST), **taken(None)}
+
+    def _jobs(self) -> "Iterator[tuple[datetime, QueuedJob, Running]]":
+        for lane in tuple(self._lanes):
+            places: dict[UUID, Running] = {each.job: each for each in lane.executor.running()}
+            for attempt in tuple(lane.running):
+                job = attempt.job
+                if job.started_at is not None:
+                    yield job.started_at, job, places.get(job.id, Running(job.id))
+
+
+def _meter() -> Callable[[Running | None], Taken]:
+    """Return what measures a place, or this process, where psutil is installed."""
+    try:
+        import psutil
+    except ImportError:
+        return lambda _: {}
+    here = psutil.Process()
+    threads = {each.id: each.user_time + each.system_time for each in here.threads()}
+
+    def taken(place: Running | None) -> Taken:
+        if place is not None and place.pid is None:
+            cpu = threads.get(place.thread) if place.thread else None
+            return {} if cpu is None else {"cpu": cpu}
+        try:
+            process = here if place is None else psutil.Process(place.pid)
+            with process.oneshot():
+                times = process.cpu_times()
+                return {"cpu": times.user + times.system, "memory": process.memory_info().rss}
+        except psutil.Error:  # it has just ended
+            return {}
+
+    return taken
