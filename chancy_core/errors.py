@@ -19,6 +19,7 @@
     ├── JobNotFound (LookupError)
     ├── QueueNotFound (LookupError)
     ├── LeaseLost                       the job is not (any more) the caller's to settle
+    ├── AttemptOver                     the attempt that runs here was ended from outside
     ├── JobFailed                       the job that you waited for did not succeed
     ├── KitError                        the testing kit cannot do that, or not in this database
     ├── ExamFailed (AssertionError)     an executor does not keep its contract
@@ -113,6 +114,10 @@ class QueueNotFound(ChancyError, LookupError):
 
 class LeaseLost(ChancyError):
     """The job is not running under this lease (any more): somebody else may be running it."""
+
+
+class AttemptOver(ChancyError):
+    """The attempt that runs here was ended from outside: nobody waits for what it returns."""
 
 
 class JobFailed(ChancyError):

@@ -9,7 +9,7 @@ import abc
 import copy
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, ClassVar, Self
 from uuid import UUID
@@ -28,6 +28,7 @@ __all__ = [
     "Capability",
     "Executor",
     "ExecutorHost",
+    "Left",
     "NoOptions",
     "Running",
     "check_support",
@@ -65,6 +66,22 @@ class Running:
     thread: int | None = None
 
 
+@frozen(eq=False)
+class Left:
+    """A function that goes on although its call has ended: nobody waits for it any more."""
+
+    job: QueuedJob
+    #: Says where it is at this moment, by its stack; nothing once it has ended.
+    where: Callable[[], str] = field(repr=False)
+    #: When its call ended, by `time.monotonic()`.
+    since: float = field(factory=time.monotonic)
+
+    @property
+    def overdue(self) -> float:
+        """Seconds since its call has ended."""
+        return time.monotonic() - self.since
+
+
 @define(eq=False)
 class Call:
     """One attempt to be run: the job, its arguments as JSON, and what time it has."""
@@ -80,6 +97,8 @@ class Call:
     deadline: float | None = field(init=False)
     #: What its function, which ran elsewhere, has made of the job's meta, as JSON; None if nothing.
     new_meta: str | None = field(default=None, init=False, repr=False)
+    #: What of it goes on, when `run` was cancelled: of an executor that cannot end its function.
+    left: Left | None = field(default=None, init=False)
     _given: QueuedJob | None = field(default=None, init=False)
 
     @deadline.default
@@ -107,6 +126,14 @@ class Call:
         if made.wanted:
             arguments |= self.hooks.arguments(self.job, made)
         return self.hooks.around(self.job, made), arguments
+
+    def end(self) -> None:
+        """Say that the attempt is over: its function sees it by `job.over`, in whatever thread.
+
+        The worker does so when it cancels `run`. Functions that run elsewhere are not told.
+        """
+        if self._given is not None:
+            object.__setattr__(self._given, "_over", True)
 
     def changed_meta(self) -> str | None:
         """Return the job's meta as JSON if its function has changed it, else None.
@@ -186,6 +213,13 @@ class Executor(abc.ABC):
         """Return where the calls are that run: those of which it is known. For `chancy top`.
 
         It is asked from another thread, and must not wait for anything.
+
+
+    @property
+    def left(self) -> Iterable[Left]:
+        """What goes on of calls that have ended; the worker names each that lasts, by its stack.
+
+        For executors that cannot end a function.
         """
         return ()
 
@@ -195,5 +229,6 @@ class Executor(abc.ABC):
 
         Raises what the function raised (`perform.Raised` if that happened elsewhere), or
         `UnknownFunction`, `Unsupported`, `MemoryLimitExceeded`, `ChildDied`. When cancelled, it
-        ends the function if it can, and lets the cancellation through.
+        ends the function if it can, or says by `call.left` that it goes on, and lets the
+        cancellation through.
         """

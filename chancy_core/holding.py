@@ -10,6 +10,7 @@ import anyio
 
 from chancy_core.assign import CALM, Lanes
 from chancy_core.events import Events
+from chancy_core.executor import Left
 from chancy_core.heartbeat import Heartbeat
 from chancy_core.place import Pace
 from chancy_core.plugins import WorkerPlugins
@@ -68,6 +69,11 @@ class Holding:
         """All that run here at this moment."""
         for lane in self._lanes:
             yield from tuple(lane.running)
+
+    def left(self) -> Iterator[Left]:
+        """All that goes on here although its attempt is closed."""
+        for lane in self._lanes:
+            yield from lane.executor.left
 
     def has_suspect(self) -> bool:
         """Whether a suspect would be charged if this worker died now."""

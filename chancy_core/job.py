@@ -3,13 +3,13 @@
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 from uuid import UUID
 
 from attrs import field, fields, frozen
 
 from chancy_core import codec
-from chancy_core.errors import InvalidJob, JobFailed, TimeLimitExceeded
+from chancy_core.errors import AttemptOver, InvalidJob, JobFailed, TimeLimitExceeded
 from chancy_core.limit import Limit, LimitKind
 from chancy_core.options import JobOptions, Registered, check_options
 from chancy_core.reference import Reference
@@ -261,6 +261,7 @@ class QueuedJob(Job):
     returned: Any = field(default=None, repr=codec.veiled)
     #: When its time is up, by `time.monotonic()` of the process that runs it.
     deadline: float | None = field(default=None, eq=False, repr=False)
+    _over: ClassVar[bool] = False  # `Call.end` sets it, in the job that is injected
 
     def __attrs_post_init__(self) -> None:
         """A row is taken as it is: what is in it was checked when it was pushed."""
@@ -275,11 +276,18 @@ class QueuedJob(Job):
         """Seconds until the time limit of the attempt that runs here, 0 or more; None without."""
         return None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
 
+    @property
+    def over(self) -> bool:
+        """Whether the attempt that runs here is: by its time limit, cancelled, or stopped."""
+        return self._over or self.time_remaining == 0
+
     def checkpoint(self) -> None:
-        """Raise `TimeLimitExceeded` if the time limit is over: for loops that nobody can end."""
-        if self.time_remaining == 0:
-            limit = self.limit(LimitKind.TIME)
-            raise TimeLimitExceeded(f"job {self.id} ({self.func}) took longer than {limit} s")
+        """Raise, if it is over, `TimeLimitExceeded` or `AttemptOver`: for loops nobody can end."""
+        if self.over:
+            who = f"job {self.id} ({self.func})"
+            if self.time_remaining == 0:
+                raise TimeLimitExceeded(f"{who} took longer than {self.limit(LimitKind.TIME)} s")
+            raise AttemptOver(f"{who} was cancelled, or its worker stops or lost it: it is over")
 
     def result(self) -> Any:
         """Return what the function returned, as plain JSON data.

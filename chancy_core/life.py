@@ -114,6 +114,7 @@ class _Life:
             worker.name,
             worker.events,
             self._claimer.holding.attempts,
+            left=self._claimer.holding.left,
             whose=self._plugins.beside.whose,
         )
         self.vitals = Vitals(worker, heartbeat, self._claimer, self._settler, self._watchdog)

@@ -15,6 +15,7 @@ from chancy_core.outcome import COUNTED, Kind, Outcome
 from chancy_core.perform import Raised, describe
 from chancy_core.plugins import WorkerPlugins
 from chancy_core.plugins.contexts import AttemptContexts
+from chancy_core.showing import stack_of
 from chancy_core.store.rows import Claimed
 
 log = logging.getLogger("chancy.run")
@@ -52,6 +53,8 @@ class Attempt:
         self.ends_as = how
         if self._told_at is None:
             self._told_at = anyio.current_time()
+        if self._call is not None:
+            self._call.end()
         self.scope.cancel()
 
     @property
@@ -103,6 +106,7 @@ class Attempt:
             log.debug("job %s raised when it was cancelled", self.job.id, exc_info=exc)
         except anyio.get_cancelled_exc_class() as exc:
             if anyio.current_effective_deadline() == float("-inf"):
+                call.end()
                 raise
             return self._told(self._failed(exc))  # nobody cancelled it: the job raised this itself
         except GeneratorExit:
@@ -115,12 +119,22 @@ class Attempt:
             log.debug("job %s raised when it was cancelled", self.job.id, exc_info=exc)
         return self.cut()
 
+    def where(self) -> str:
+        """Return where it is at this moment, by the stack of its task."""
+        return stack_of(self.task.coro) if self.task else ""
+
     def cut(self) -> Outcome:
         """Say what happened to an attempt whose scope was cancelled before it had ended."""
+        call = self._call
+        if call is not None:
+            call.end()
         if self.ends_as is not Kind.TIMEOUT:
             return self._told(Outcome(self.ends_as))
         limit = self.job.limit(LimitKind.TIME)
-        return self._told(self._failed(errors.TimeLimitExceeded(f"it took longer than {limit} s")))
+        late = errors.TimeLimitExceeded(f"it took longer than {limit} s")
+        if call is not None and call.left is not None and (where := call.left.where()):
+            late.add_note(f"When its time was over its function was here:\n{where}")
+        return self._told(self._failed(late))
 
     def _succeeded(self, result: Any) -> Outcome:
         if not self.job.keep_result:

@@ -1,7 +1,12 @@
-"""How values and errors are told of: in few words, that can be stored, and without secrets."""
+"""How values, errors and stacks are told of: in few words, that can be stored, without secrets."""
 
-from collections.abc import Mapping
+import traceback
+from collections.abc import Collection, Mapping
+from types import CodeType, FrameType
 from typing import Any
+
+#: How many calls of a thread's stack are shown at most: the innermost.
+DEEPEST = 40
 
 
 def said(exc: BaseException) -> str:
@@ -35,3 +40,30 @@ def veiled(value: Any) -> str:
     if isinstance(value, Mapping):
         return f"{{{', '.join(f'{shown(name)}: ...' for name in value)}}}"
     return "None" if value is None else "..."
+
+
+def stack_of(coro: Any) -> str:
+    """Return the stack of a coroutine that is suspended, from its outermost call inwards."""
+    frames: list[tuple[FrameType, int]] = []
+    while coro is not None:
+        for kind, waits_for in (("cr", "await"), ("gi", "yieldfrom"), ("ag", "await")):
+            frame = getattr(coro, f"{kind}_frame", None)
+            if frame is not None:
+                frames.append((frame, frame.f_lineno))
+                coro = getattr(coro, f"{kind}_{waits_for}")
+                break
+        else:
+            break
+    return "".join(traceback.StackSummary.extract(iter(frames)).format())
+
+
+def stack_within(frame: FrameType | None, within: Collection[CodeType]) -> str:
+    """Return the stack of a thread that is at *frame*: what one of *within* has called, inwards.
+
+    It is cut to its `DEEPEST` innermost calls.
+    """
+    frames: list[tuple[FrameType, int]] = []
+    while frame is not None and frame.f_code not in within and len(frames) < DEEPEST:
+        frames.append((frame, frame.f_lineno))
+        frame = frame.f_back
+    return "".join(traceback.StackSummary.extract(reversed(frames)).format())

@@ -7,12 +7,12 @@ import traceback
 from collections.abc import Callable, Iterable
 from time import monotonic
 from types import FrameType
-from typing import Any
 
 import anyio
 
 from chancy_core.errors import ChancyError
 from chancy_core.events import Events
+from chancy_core.executor import Left
 from chancy_core.run import Attempt
 
 log = logging.getLogger("chancy.watchdog")
@@ -26,6 +26,11 @@ STUCK = 5.0
 
 
 _ADVICE = "What blocks belongs into a queue with the executor `thread` or `process`"
+_HEED = "It must let cancellation pass, and not catch BaseException"
+_LEFT = (
+    "Its attempt is closed, and nobody can end it from here: let it ask `checkpoint()` of its job, "
+    "or run it on the executor `process`"
+)
 
 
 class Watchdog:
@@ -41,16 +46,19 @@ class Watchdog:
         events: Events,
         attempts: Callable[[], Iterable[Attempt]],
         *,
+        left: Callable[[], Iterable[Left]] = lambda: (),
         whose: Callable[[FrameType | None], str] = lambda _: "",
     ) -> None:
         self._worker = worker
         self._events = events
         self._attempts = attempts
+        #: What goes on although its call has ended.
+        self._left = left
         #: Says which plugins a stack leads through.
         self._whose = whose
         self._loop = threading.get_ident()
         self._alive_at = monotonic()
-        self._named: dict[Attempt, float] = {}
+        self._named: dict[Attempt | Left, float] = {}
 
     @property
     def late(self) -> float:
@@ -86,21 +94,27 @@ class Watchdog:
 
     def look(self) -> None:
         """Name the jobs that should have ended."""
-        attempts = [attempt for attempt in self._attempts() if attempt.overdue > STUCK]
-        for attempt in attempts:
-            if attempt.overdue < 2 * self._named.get(attempt, 0.0):
+        named: dict[Attempt | Left, float] = {}
+        for one in (*self._attempts(), *self._left()):
+            overdue = one.overdue
+            if overdue <= STUCK:
                 continue
-            self._named[attempt] = attempt.overdue
-            log.error(
-                "job %s (%s) was told to end %.0f s ago, and does not. It must let cancellation "
-                "pass, and not catch BaseException. It is here:\n%s",
-                attempt.job.id,
-                attempt.job.func,
-                attempt.overdue,
-                stack_of(attempt.task.coro) if attempt.task else "",
-            )
-            self._events.emit("job.stuck", str(attempt.job.id), attempt.job)
-        self._named = {attempt: self._named[attempt] for attempt in attempts}
+            named[one] = self._named.get(one, 0.0)
+            if overdue >= 2 * named[one]:
+                named[one] = overdue
+                self._name(one, overdue)
+        self._named = named
+
+    def _name(self, one: Attempt | Left, overdue: float) -> None:
+        log.error(
+            "job %s (%s) was told to end %.0f s ago, and does not. %s. It is here:\n%s",
+            one.job.id,
+            one.job.func,
+            overdue,
+            _LEFT if isinstance(one, Left) else _HEED,
+            one.where(),
+        )
+        self._events.emit("job.stuck", str(one.job.id), one.job)
 
     def _watch_loop(self, over: threading.Event) -> None:
         named = 0.0
@@ -124,18 +138,3 @@ class Watchdog:
                     f"It is blocked by {plugins}" if plugins else _ADVICE,
                     "".join(traceback.format_stack(frame)) if frame else "",
                 )
-
-
-def stack_of(coro: Any) -> str:
-    """Return the stack of a coroutine that is suspended, from its outermost call inwards."""
-    frames: list[tuple[FrameType, int]] = []
-    while coro is not None:
-        for kind, waits_for in (("cr", "await"), ("gi", "yieldfrom"), ("ag", "await")):
-            frame = getattr(coro, f"{kind}_frame", None)
-            if frame is not None:
-                frames.append((frame, frame.f_lineno))
-                coro = getattr(coro, f"{kind}_{waits_for}")
-                break
-        else:
-            break
-    return "".join(traceback.StackSummary.extract(iter(frames)).format())

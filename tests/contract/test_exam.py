@@ -1,4 +1,4 @@
-"""The exam for executors: ours pass it, and each of the nine bad ones is rejected where it errs."""
+"""The exam for executors: ours pass it, and each of the eleven bad ones is rejected where it errs."""
 
 import threading
 import time
@@ -14,7 +14,15 @@ from chancy_core import discovery, registry
 from chancy_core.errors import ExamFailed
 from chancy_core.executor import Call, Capability, Executor
 from chancy_core.testing import check_executor
-from chancy_core.testing.exam.bad import BAD, ForgetsChildren, KeepsTheDead, OneAtATime, Right, tidy
+from chancy_core.testing.exam.bad import (
+    BAD,
+    ForgetsChildren,
+    KeepsTheDead,
+    OneAtATime,
+    Right,
+    WaitsForThreads,
+    tidy,
+)
 from tests.acceptance.test_readme import blocks
 from tests.contract.examined import failures
 
@@ -40,7 +48,7 @@ async def test_what_the_bad_ones_are_made_from_passes() -> None:
 
 
 #: The bad ones that keep the exam waiting, and how long they may: children take a while to start.
-SLOW = {ForgetsChildren: 5, KeepsTheDead: 5, OneAtATime: 1}
+SLOW = {ForgetsChildren: 5, KeepsTheDead: 5, OneAtATime: 1, WaitsForThreads: 1}
 
 
 @pytest.mark.parametrize(
@@ -65,8 +73,8 @@ def test_a_slow_bad_one_is_rejected_by_the_parts_that_are_about_its_mistake(
     ), failed
 
 
-def test_there_are_nine() -> None:
-    assert len(BAD) == 9
+def test_there_are_eleven() -> None:
+    assert len(BAD) == 11
 
 
 @pytest.mark.parametrize("file", ["executors/README.md", "docs/executors.md"])

@@ -1,4 +1,4 @@
-"""Nine executors that are wrong, each by one mistake that is easily made: the exam's own exam.
+"""Eleven executors that are wrong, each by one mistake that is easily made: the exam's own exam.
 
 `BAD` has them all, each with the parts of the exam that reject it. None is of use for anything
 else.
@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -119,6 +120,41 @@ class MixesUp(Right):
         return await super().run(self._call)
 
 
+class WaitsForThreads(Executor):
+    """Calls functions in threads, and waits for them even when it is cancelled."""
+
+    capabilities = Capability.SYNC
+
+    async def run(self, call: Call) -> Any:
+        """Call the function in a thread."""
+        func, arguments = call.resolve(self.capabilities)
+        return await to_thread.run_sync(partial(func, **arguments))
+
+
+class KeepsSlots(Executor):
+    """Calls functions in threads, and has those count that go on although nobody waits for them."""
+
+    capabilities = Capability.SYNC
+
+    async def __aenter__(self) -> Self:
+        self._running: set[Call] = set()
+        return self
+
+    async def run(self, call: Call) -> Any:
+        """Call the function in a thread, once there are not too many."""
+        while len(self._running) >= self.concurrency:
+            await anyio.sleep(0.01)
+        self._running.add(call)
+        return await to_thread.run_sync(self._count, call, abandon_on_cancel=True)
+
+    def _count(self, call: Call) -> Any:
+        try:
+            func, arguments = call.resolve(self.capabilities)
+            return func(**arguments)
+        finally:
+            self._running.discard(call)
+
+
 class ForgetsChildren(Executor):
     """Has child processes, and forgets one whose call is cancelled: it waits for ever."""
 
@@ -173,11 +209,13 @@ class KeepsTheDead(ForgetsChildren):
 #: The executors, each with the parts that it does not pass.
 BAD: Mapping[type[Executor], tuple[str, ...]] = {
     SwallowsErrors: ("raises",),
-    SwallowsCancellation: ("cancels", "times out", "stops"),
+    SwallowsCancellation: ("cancels", "frees", "times out", "stops"),
     LeaksThreads: ("leaves nothing",),
     LeaksFiles: ("leaves nothing",),
+    WaitsForThreads: ("cancels", "frees", "times out", "stops"),
+    KeepsSlots: ("frees",),
     ForgetsChildren: ("leaves nothing",),
-    OneAtATime: ("cancels", "floods", "resizes", "stops"),
+    OneAtATime: ("cancels", "frees", "floods", "resizes", "stops"),
     IgnoresResize: ("resizes",),
     MixesUp: ("floods",),
     KeepsTheDead: ("crashes",),

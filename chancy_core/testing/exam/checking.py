@@ -13,7 +13,7 @@ from chancy_core.testing.exam.answers import raises, refuses, returns
 from chancy_core.testing.exam.bench import Bench
 from chancy_core.testing.exam.crowds import floods, resizes, stops
 from chancy_core.testing.exam.declared import declares
-from chancy_core.testing.exam.endings import bounds_memory, cancels, crashes, times_out
+from chancy_core.testing.exam.endings import bounds_memory, cancels, crashes, frees, times_out
 from chancy_core.testing.exam.leftovers import Inventory, left_beyond, warm_up
 from chancy_core.testing.exam.mistake import Mistake, has_mistake, mistake_in
 from chancy_core.testing.exam.sitting import Sitting
@@ -26,6 +26,7 @@ PARTS: Mapping[Part, Capability] = {
     raises: Capability(0),
     refuses: Capability(0),
     cancels: Capability(0),
+    frees: Capability(0),
     times_out: Capability(0),
     crashes: Capability.HARD_KILL,
     bounds_memory: Capability.MEMORY_LIMIT,

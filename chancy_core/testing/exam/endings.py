@@ -45,18 +45,51 @@ async def _killed(bench: Bench, function: Held) -> None:
     )
 
 
+async def frees(bench: Bench) -> None:
+    """Calls that were cancelled hold up no others, whatever their functions go on doing."""
+    should = f"{CONCURRENCY} calls should begin beside what as many cancelled ones have left"
+    async with bench.opened() as executor:
+        for kind in bench.kinds:
+            async with anyio.create_task_group() as tasks, bench.stage() as stage:
+                left = [bench.held(stage, kind, f"left {n}") for n in range(CONCURRENCY)]
+                for call in left:
+                    tasks.start_soon(call.run, executor)
+                await stage.begun(CONCURRENCY, "calls at once should all begin")
+                for call in left:
+                    call.scope.cancel()
+                    await bench.freed(call)
+                others = [bench.held(stage, kind, f"other {n}") for n in range(CONCURRENCY)]
+                held: list[Held] = []
+                for call in others:
+                    tasks.start_soon(call.run, executor)
+                    held += await stage.begun(1, should)
+                for function in held:
+                    await function.let_go()
+                for call in others:
+                    await bench.finished(call, "a call should not mind what cancelled ones left")
+
+
 async def times_out(bench: Bench) -> None:
-    """A call whose time is over ends by the worker's cancelling it, as a timeout."""
+    """A call whose time is over ends by the worker's cancelling it, as a timeout, and at once."""
+    limit = 0.2
     async with bench.opened() as executor:
         for kind in bench.kinds:
             await bench.still_works(executor, "nothing")  # so that starting takes none of its time
             async with bench.stage() as stage:
-                limit = Limit(Limit.Type.TIME, 0.2)
-                outcome = await bench.outcome(executor, f"hold{kind}", limit, **stage.call("late"))
+                began = anyio.current_time()
+                outcome = await bench.outcome(
+                    executor, f"hold{kind}", Limit(Limit.Type.TIME, limit), **stage.call("late")
+                )
+                took = anyio.current_time() - began
             expect(
                 outcome.kind is Kind.TIMEOUT,
                 "a call that takes longer than its time limit should end as a timeout",
                 told(outcome),
+            )
+            expect(
+                took < limit + bench.patience,
+                f"a call with a time limit of {limit} s should end then, and wait for nothing",
+                f"it took {took:.1f} s",
             )
         await bench.still_works(executor, "a timeout")
 
