@@ -36,6 +36,10 @@ __all__ = [
 
 log = logging.getLogger("chancy.run")
 
+#: How the name of a thread begins that runs a job; the name of its function follows. By it is told
+#: what a process that ends leaves behind.
+JOB_THREAD = "chancy-job "
+
 
 @frozen
 class NoOptions:
@@ -73,6 +77,8 @@ class Left:
     job: QueuedJob
     #: Says where it is at this moment, by its stack; nothing once it has ended.
     where: Callable[[], str] = field(repr=False)
+    #: Where it was when its call ended.
+    was: str = field(default="", repr=False)
     #: When its call ended, by `time.monotonic()`.
     since: float = field(factory=time.monotonic)
 

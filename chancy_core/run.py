@@ -132,8 +132,8 @@ class Attempt:
             return self._told(Outcome(self.ends_as))
         limit = self.job.limit(LimitKind.TIME)
         late = errors.TimeLimitExceeded(f"it took longer than {limit} s")
-        if call is not None and call.left is not None and (where := call.left.where()):
-            late.add_note(f"When its time was over its function was here:\n{where}")
+        if call is not None and call.left is not None:
+            late.add_note(f"When its time was over its function was here:\n{call.left.was}")
         return self._told(self._failed(late))
 
     def _succeeded(self, result: Any) -> Outcome:

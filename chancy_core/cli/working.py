@@ -16,6 +16,7 @@ from chancy_core.cli.draining import Drain
 from chancy_core.cli.invocation import Here, Invocation
 from chancy_core.cli.stopping import Stopping, leave_behind
 from chancy_core.cli.times import Duration
+from chancy_core.executor import JOB_THREAD
 from chancy_core.job import State
 from chancy_core.worker import Worker
 
@@ -121,11 +122,24 @@ async def _drain(here: Invocation, made: Worker) -> int:
 
 
 def end_threads(here: Invocation) -> None:
-    """Leave the process without threads that do not end: Python itself would wait for them."""
+    """Leave the process without threads that do not end.
+
+    Python itself would wait for them; or, for those of trio, end them wherever they are, and say
+    nothing.
+    """
     deadline = time.monotonic() + _THREADS
     for thread in threading.enumerate():
-        if thread is not threading.current_thread() and not thread.daemon:
-            thread.join(max(0.0, deadline - time.monotonic()))
-            if thread.is_alive():
-                sys.stdout.flush()
-                leave_behind(here.output.say, f"the thread of a job ({thread.name})")
+        if thread is threading.current_thread():
+            continue
+        while _works(thread) and time.monotonic() < deadline:
+            thread.join(0.01)
+        if _works(thread):
+            sys.stdout.flush()
+            leave_behind(
+                here.output.say, f"the thread of a job ({thread.name.removeprefix(JOB_THREAD)})"
+            )
+
+
+def _works(thread: threading.Thread) -> bool:
+    """Whether somebody has to wait for a thread: trio keeps its own for later."""
+    return thread.is_alive() and (not thread.daemon or thread.name.startswith(JOB_THREAD))

@@ -21,7 +21,7 @@ log = logging.getLogger("chancy.thread")
 #: Seconds that what was told to end may take when its executor closes, before it is named; and
 #: seconds between two looks.
 _CLOSING, _LOOK = 0.1, 0.005
-#: Seconds after which it is news that a function has ended that nobody waits for.
+#: Seconds after which a function that nobody waits for is stuck, and its end is news.
 _LATE = 1.0
 
 
@@ -105,7 +105,7 @@ class ThreadExecutor(Executor):
     async def run(self, call: Call) -> Any:
         """Call the function in a thread."""
         func, arguments = call.resolve(self.capabilities)
-        work = Work(func, arguments, self.host.backend)
+        work = Work(call.job.func, func, arguments, self.host.backend)
         try:
             return await to_thread.run_sync(
                 self._perform, work, limiter=self._limiter, abandon_on_cancel=True
@@ -141,14 +141,20 @@ class ThreadExecutor(Executor):
                 )
 
     def _leave(self, call: Call, work: Work) -> None:
-        """Wait no longer for what a thread does."""
+        """Wait no longer for what a thread does, and tell it so."""
+        was = work.where()  # before it is told, which changes that
         with self._lock:
             if work.begun and not work.ended:
-                call.left = self._left[work] = Left(call.job, work.where)
+                call.left = self._left[work] = Left(call.job, work.where, was)
             work.end()
-        stuck = Counter(left.job.func for left in self.left)
+        if call.left is None:
+            return
+        # Those that were told just now may be about to end.
+        stuck = Counter(
+            left.job.func for left in self.left if left is call.left or left.overdue > _LATE
+        )
         beyond = stuck.total() - self.options.max_stuck
-        if beyond > 0 and call.left is not None:
+        if beyond > 0:
             log.error(
                 "queue %s: %d functions go on although their attempts are closed (%s). That is %d "
                 "more than its max_stuck: it has so many fewer slots until they end",

@@ -11,15 +11,17 @@ from typing import Any
 import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
+from chancy_core.executor import JOB_THREAD
 from chancy_core.showing import stack_of, stack_within
 
 
 class Work:
-    """A function and its arguments, on their way through a thread."""
+    """A function, by its name, and its arguments, on their way through a thread."""
 
     def __init__(
-        self, func: Callable[..., Any], arguments: Mapping[str, Any], backend: str
+        self, name: str, func: Callable[..., Any], arguments: Mapping[str, Any], backend: str
     ) -> None:
+        self._name = name
         self._func = func
         self._arguments = arguments
         self._backend = backend
@@ -33,10 +35,15 @@ class Work:
 
     def run(self) -> Any:
         """Call the function in this thread; a coroutine function gets an event loop of its own."""
-        self._thread = threading.get_ident()
-        if inspect.iscoroutinefunction(self._func):
-            return anyio.run(self._await, backend=self._backend)
-        return self._func(**self._arguments)
+        thread = threading.current_thread()
+        self._thread = thread.ident or 0
+        name, thread.name = thread.name, JOB_THREAD + self._name
+        try:
+            if inspect.iscoroutinefunction(self._func):
+                return anyio.run(self._await, backend=self._backend)
+            return self._func(**self._arguments)
+        finally:
+            thread.name = name
 
     async def _await(self) -> Any:
         with anyio.CancelScope() as scope:

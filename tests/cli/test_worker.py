@@ -249,13 +249,13 @@ def test_a_job_that_does_not_end_is_left_behind(shell: Shell, chancy: Chancy, lo
     assert chancy.sync_get_all_workers() == []
 
 
-def test_a_thread_that_does_not_end_is_left_behind(shell: Shell, chancy: Chancy):
+def test_a_thread_that_does_not_end_is_left_behind(shell: Shell, chancy: Chancy, loop: str):
     job = push(chancy, "block", queue="threads")
-    with shell.open("worker", "--grace-period", "0") as typed:
+    with shell.open("worker", "--grace-period", "0", loop) as typed:
         typed.expect("begun")
         typed.type("\x03")
         assert typed.end() == 75
-    assert "left behind the thread of a job" in typed.text
+    assert "left behind the thread of a job (app.block)" in typed.text
     assert states(chancy, job) == [State.PENDING]
 
 

@@ -1,4 +1,4 @@
-"""The exam for executors: ours pass it, and each of the eleven bad ones is rejected where it errs."""
+"""The exam for executors: ours pass it, and each of the bad ones is rejected where it errs."""
 
 import threading
 import time
