@@ -108,7 +108,8 @@ async def test_a_stuck_job_holds_up_no_other_and_its_late_return_does_not_count(
     (error,) = done[0].errors
     assert (error.kind, error.message) == ("timeout", "it took longer than 0.3 s")
     assert "playing.go.wait(30)" in error.traceback
-    (named,) = {r.getMessage().partition("was told")[0] for r in caplog.records if "told" in r.msg}
+    messages = [r.getMessage() for r in caplog.records if "was told to end" in r.msg]
+    (named,) = {message.partition("was told")[0] for message in messages}
     assert named == f"job {stuck} (stuck.stay) "
     after = await chancy.get_job(stuck)
     assert (after.state, after.attempts, after.errors) == (State.FAILED, 1, done[0].errors)
