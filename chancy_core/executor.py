@@ -219,7 +219,8 @@ class Executor(abc.ABC):
         """Return where the calls are that run: those of which it is known. For `chancy top`.
 
         It is asked from another thread, and must not wait for anything.
-
+        """
+        return ()
 
     @property
     def left(self) -> Iterable[Left]:
