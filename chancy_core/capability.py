@@ -14,6 +14,7 @@ class Capability(enum.Flag):
     ASYNC = enum.auto()  #: runs coroutine functions
     HARD_KILL = enum.auto()  #: ends a job that does not listen
     MEMORY_LIMIT = enum.auto()
+    COMMAND = enum.auto()  #: runs command lines that its queue allows, each by a name
 
     @property
     def words(self) -> str:

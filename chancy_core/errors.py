@@ -21,6 +21,7 @@
     ├── LeaseLost                       the job is not (any more) the caller's to settle
     ├── AttemptOver                     the attempt that runs here was ended from outside
     ├── JobFailed                       the job that you waited for did not succeed
+    ├── CommandFailed                   a command left with a status that is no success
     ├── KitError                        the testing kit cannot do that, or not in this database
     ├── ExamFailed (AssertionError)     an executor does not keep its contract
     └── ExecutionError                  how an attempt may end without the job's own doing
@@ -122,6 +123,10 @@ class AttemptOver(ChancyError):
 
 class JobFailed(ChancyError):
     """The job whose result was asked for ended in another state than `succeeded`."""
+
+
+class CommandFailed(ChancyError):
+    """The command that a job ran left with a status that is no success, or was killed."""
 
 
 class KitError(ChancyError):

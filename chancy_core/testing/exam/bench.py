@@ -88,12 +88,12 @@ class Bench:
         self, executor: Executor, func: str, *limits: Limit, **kwargs: Any
     ) -> Outcome:
         """Have a function of `jobs` run as a worker does it, and return what came of it."""
-        job, text = _job(func, kwargs, limits)
+        job, text = asked(f"{jobs.__name__}.{func}", kwargs, limits)
         return await Attempt(Claimed(job, text, 1)).run(executor)
 
     def held(self, stage: Stage, kind: str, name: str) -> Beside:
         """Make a call whose function reports to the stage."""
-        job, text = _job(f"hold{kind}", stage.call(name), ())
+        job, text = asked(f"{jobs.__name__}.hold{kind}", stage.call(name))
         return Beside(Call(job, text), name)
 
     async def still_works(self, executor: Executor, after: str, slots: int = 1) -> None:
@@ -125,10 +125,13 @@ class Bench:
         expect(beside.was_cancelled, should, beside.how)
 
 
-def _job(func: str, kwargs: Mapping[str, Any], limits: tuple[Limit, ...]) -> tuple[QueuedJob, str]:
+def asked(
+    func: str, kwargs: Mapping[str, Any], limits: tuple[Limit, ...] = ()
+) -> tuple[QueuedJob, str]:
+    """Return a job as it is while it runs, and its arguments as they are stored."""
     text = codec.encode(kwargs, f"arguments of {func}")
     job = QueuedJob(
-        f"{jobs.__name__}.{func}",
+        func,
         queue="exam",
         kwargs=codec.as_object(text),
         limits=limits,

@@ -11,8 +11,9 @@ from chancy_core.executor import Capability, Executor
 from chancy_core.installed import backend_name
 from chancy_core.testing.exam.answers import raises, refuses, returns
 from chancy_core.testing.exam.bench import Bench
+from chancy_core.testing.exam.commands import commands
 from chancy_core.testing.exam.crowds import floods, resizes, stops
-from chancy_core.testing.exam.declared import declares
+from chancy_core.testing.exam.declared import FUNCTIONS, declares
 from chancy_core.testing.exam.endings import bounds_memory, cancels, crashes, frees, times_out
 from chancy_core.testing.exam.leftovers import Inventory, left_beyond, warm_up
 from chancy_core.testing.exam.mistake import Mistake, has_mistake, mistake_in
@@ -33,7 +34,11 @@ PARTS: Mapping[Part, Capability] = {
     floods: Capability(0),
     resizes: Capability(0),
     stops: Capability(0),
+    commands: Capability.COMMAND,
 }
+
+#: The parts that are asked of an executor that runs no functions, too.
+OF_ALL = frozenset({stops, commands})
 
 #: The part that is no part of its own: what is left after each.
 LEFTOVERS = "leaves nothing"
@@ -55,6 +60,9 @@ async def check_executor(
     its capabilities is not asked for. *patience* is for how many seconds it may keep the exam
     waiting for what should happen at once, such as the start of a call.
 
+    An executor of command lines is to be given options that allow the command `commands.NAME`, which
+    is `commands.LINE` and up to four arguments of a job's own.
+
     Raises `ExamFailed`, which names all parts that it has failed.
     """
     __tracebackhide__ = True
@@ -66,8 +74,9 @@ async def check_executor(
     # What libraries open once and keep is no leak: it is there before anything is counted.
     await Sitting(_used, bench).take()
     exam = _Exam(bench, min(patience, _SETTLING))
+    able = executor.capabilities
     for part, needed in PARTS.items():
-        if needed in executor.capabilities:
+        if needed in able and (able & FUNCTIONS or part in OF_ALL):
             await exam.sit(part)
     if exam.failures:
         raise ExamFailed(_name(executor), exam.failures) from exam.cause

@@ -10,6 +10,9 @@ from chancy_core.errors import InvalidValue
 from chancy_core.executor import Capability, Executor
 from chancy_core.testing.exam.mistake import Mistake, expect
 
+#: What an executor has that runs functions: one of these, or both.
+FUNCTIONS = Capability.SYNC | Capability.ASYNC
+
 
 def declares(made: type[Executor], options: Any) -> Any:
     """It says what it can, how much it does at once, and what can be set; returns its options.
@@ -25,8 +28,8 @@ def declares(made: type[Executor], options: Any) -> Any:
     expect(not missing, "it should define all that is abstract", f"{missing} is missing")
     able = getattr(made, "capabilities", None)
     expect(
-        isinstance(able, Capability) and able & (Capability.SYNC | Capability.ASYNC),
-        "capabilities should be of Capability, with SYNC, ASYNC or both",
+        isinstance(able, Capability) and able & (FUNCTIONS | Capability.COMMAND),
+        "capabilities should be of Capability, with SYNC, ASYNC or COMMAND",
         f"they are {able!r}",
     )
     number = made.default_concurrency

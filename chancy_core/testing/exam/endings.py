@@ -29,13 +29,14 @@ async def cancels(bench: Bench) -> None:
                 victim.scope.cancel()
                 await bench.freed(victim)
                 if bench.able(Capability.HARD_KILL):
-                    await _killed(bench, function)
+                    await killed(bench, function)
                 await others.let_go()
                 await bench.finished(other, "a call should not mind that another is cancelled")
         await bench.still_works(executor, "a cancelled call", CONCURRENCY)
 
 
-async def _killed(bench: Bench, function: Held) -> None:
+async def killed(bench: Bench, function: Held) -> None:
+    """See that a function, or a command, that does not listen was ended with its call."""
     with anyio.move_on_after(bench.patience) as waited:
         await function.ended()
     expect(
