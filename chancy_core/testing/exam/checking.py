@@ -60,7 +60,7 @@ async def check_executor(
     its capabilities is not asked for. *patience* is for how many seconds it may keep the exam
     waiting for what should happen at once, such as the start of a call.
 
-    An executor of command lines is to be given options that allow the command `commands.NAME`, which
+    An executor of command lines needs options that allow the command `commands.NAME`, which
     is `commands.LINE` and up to four arguments of a job's own.
 
     Raises `ExamFailed`, which names all parts that it has failed.

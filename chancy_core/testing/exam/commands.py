@@ -60,7 +60,7 @@ async def _answers(executor: Executor) -> None:
     text = outcome.failure.message if outcome.failure else ""
     expect(
         outcome.kind is Kind.ERROR and "3" in text and "no way" in text,
-        "a command that leaves with status 3 should end in an error that says so, with what it said",
+        "a command that leaves with status 3 should end in an error with that and what it said",
         told(outcome),
     )
 
@@ -116,7 +116,7 @@ async def _cancels(bench: Bench, executor: Executor) -> None:
         for other in others:
             with anyio.move_on_after(bench.patience):
                 await other.ended.wait()
-            should = f"a command should not mind that another is cancelled, and write {other.name!r}"
+            should = f"a command should write {other.name!r}, although another is cancelled"
             expect(other.returned == _said(other.name), should, other.how)
 
 
