@@ -18,8 +18,8 @@ _WITHIN = range(0x80, 0xC0)
 class Tail:
     """A pipe for a process to write into, and the last *limit* bytes of what it wrote.
 
-    Both ends of the pipe stay open here, and what the process has started may have its end, too: all
-    has been written when the process has ended, and not when nobody can write any more.
+    Both ends of the pipe stay open here, and what the process has started may have its end, too:
+    all has been written when the process has ended, and not when nobody can write any more.
     """
 
     def __init__(self, limit: int) -> None:

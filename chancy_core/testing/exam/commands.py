@@ -18,7 +18,7 @@ from chancy_core.job import Limit
 from chancy_core.outcome import Kind, Outcome
 from chancy_core.run import Attempt
 from chancy_core.store.rows import Claimed
-from chancy_core.testing.exam.bench import CONCURRENCY, Beside, Bench, asked, told
+from chancy_core.testing.exam.bench import CONCURRENCY, Bench, Beside, asked, told
 from chancy_core.testing.exam.endings import killed
 from chancy_core.testing.exam.mistake import expect
 from chancy_core.testing.exam.stage import Stage
