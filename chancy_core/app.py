@@ -66,7 +66,8 @@ class Chancy(Calls, Within, Twins, Schema):
 
     Opening it raises `InvalidValue` for a DSN that makes no sense, and `PoolExhausted`, with the
     server's own words, if there is no connection within ten seconds; `ChancyError` in a child
-    process that only loads the script for its jobs (`if __name__ == "__main__":` is missing there).
+    process that only loads the script for its jobs (`if __name__ == "__main__":` is missing there),
+    or is not given the DSN of its worker.
     Making it raises `InvalidPlugin` for *plugins* that cannot be used, and `InvalidValue` for a
     *crash_limit* that is not 1 to 32,767.
     """
@@ -175,7 +176,14 @@ class Chancy(Calls, Within, Twins, Schema):
         self._store = self._notifier = self._waits = self._conninfo = None
 
     def _told(self) -> str | None:
-        dsn = self.dsn or os.environ.get("CHANCY_DSN") or os.environ.get("DATABASE_URL")
+        dsn = self.dsn or os.environ.get("CHANCY_DSN")
+        if not dsn and (withheld := os.environ.get("CHANCY_WITHHELD")):
+            raise ChancyError(
+                f"no database is named: {withheld} is not given to the children of the executor "
+                f"`process`; a queue whose jobs need it says so, by executor_options="
+                f"{{'environment': {{{withheld!r}: None}}}}"
+            )
+        dsn = dsn or os.environ.get("DATABASE_URL")
         return _conninfo(dsn) if dsn else None
 
     async def _join_server(self, opening: AsyncExitStack) -> str:

@@ -105,6 +105,9 @@ class Call:
     new_meta: str | None = field(default=None, init=False, repr=False)
     #: What of it goes on, when `run` was cancelled: of an executor that cannot end its function.
     left: Left | None = field(default=None, init=False)
+    #: What its function has printed, or the end of it, where the executor keeps that: a failure of
+    #: the attempt is stored with it.
+    output: str | None = field(default=None, init=False, repr=False)
     _given: QueuedJob | None = field(default=None, init=False)
 
     @deadline.default

@@ -51,10 +51,10 @@ def unplugged() -> WorkerPlugins:
 
 
 def running(func: str, *limits: Limit, **kwargs: Any) -> QueuedJob:
-    """Return a job of `tests.jobs` as it is while it runs."""
+    """Return a job as it is while it runs: of `tests.jobs`, unless *func* names another module."""
     text = codec.encode(kwargs, "arguments")
     return QueuedJob(
-        f"tests.jobs.{func}",
+        func if "." in func else f"tests.jobs.{func}",
         kwargs=codec.decode(text),
         limits=limits,
         id=uuid4(),

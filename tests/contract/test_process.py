@@ -17,11 +17,16 @@ from chancy_core.errors import ChildDied, InvalidValue
 from chancy_core.executor import Call
 from chancy_core.installed import find_executor
 from chancy_core.outcome import Kind, Outcome
-from chancy_executors.process import Child
+from chancy_executors.children import Child
 from tests import jobs
 from tests.attempts import attempt, fifo, is_gone, opened, read
 
 REAL_TIME = 40  # a signal that `signal.Signals` does not know
+#: What a child is told that needs nothing.
+SETUP: dict[str, Any] = {
+    "sources": [], "plugins": [], "backend": "asyncio", "capabilities": 3, "levels": {},
+    "initializer": None, "max_jobs": None, "max_memory": None,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +115,7 @@ def test_wrong_options_are_refused_by_name(options: dict[str, Any], problem: str
 
 async def test_a_pipe_that_broke_is_the_childs_death(anyio_backend: str) -> None:
     async with opened("process", anyio_backend) as executor:
-        child = await Child.start(executor.host, executor.capabilities)
+        child = await Child.start(os.environ, None)
         child._process.kill()
         await child._process.wait()
         with pytest.raises(ChildDied, match="was killed by SIGKILL"):
@@ -224,8 +229,7 @@ def test_a_child_starts_without_what_it_may_not_need() -> None:
 
 
 def test_a_child_whose_parent_has_died_leaves_quietly() -> None:
-    setup = {"sources": [], "plugins": [], "backend": "asyncio", "capabilities": 3}
-    message = json.dumps(setup).encode()
+    message = json.dumps(SETUP).encode()
     reader, writer = os.pipe()
     with subprocess.Popen(
         [sys.executable, "-c", "from chancy_executors import child; child.main()"],
@@ -249,12 +253,7 @@ async def test_a_child_whose_parent_dies_leaves_while_a_job_runs(
     def frame(message: bytes) -> bytes:
         return len(message).to_bytes(4, "big") + message
 
-    setup = {
-        "sources": [[jobs.__name__, None]],
-        "plugins": [],
-        "backend": anyio_backend,
-        "capabilities": 3,
-    }
+    setup = SETUP | {"sources": [[jobs.__name__, None]], "backend": anyio_backend}
     claimed = attempt("hold", fifo=str(tmp_path / "begun")).claimed
     with subprocess.Popen(
         [sys.executable, "-c", "from chancy_executors import child; child.main()"],

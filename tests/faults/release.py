@@ -61,7 +61,8 @@ ALSO = (
 
 def parts() -> list[Part]:
     """All runs, in the order in which they are begun: each file of attacks, and the others."""
-    files = [*ROOT.glob("tests/faults/**/test_*.py"), *ROOT.glob("tests/security/test_*.py")]
+    folders = ("tests/faults/**", "tests/security", "tests/contract")
+    files = [file for folder in folders for file in ROOT.glob(f"{folder}/test_*.py")]
     files = [file for file in files if "pytest.mark.faults" in file.read_text()]
 
     def place(file: Path) -> int:
