@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from chancy import Queue
@@ -229,3 +230,15 @@ async def test_django_can_be_the_initializer(
         async with opened("process", anyio_backend, "acme_ready", **options) as executor:
             outcome = await attempt("tests.unruly.who").run(executor)
         assert outcome.kind is kind, outcome
+
+
+async def test_children_start_side_by_side(anyio_backend: str, tmp_path: Path) -> None:
+    options = {"initializer": "tests.unruly:meet", "environment": {"MEET": str(tmp_path)}}
+    async with opened("process", anyio_backend, UNRULY, **options) as executor:
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                for _ in range(3):
+                    tasks.start_soon(attempt("tests.unruly.who").run, executor)
+                while len(list(tmp_path.glob("*.here"))) < 3:  # none has been let go on
+                    await anyio.sleep(0.01)
+                (tmp_path / "go").touch()
