@@ -154,7 +154,5 @@ class Attempt:
         failure = exc.failure if isinstance(exc, Raised) else describe(exc)
         if self._call is not None and self._call.output:
             trace, printed = failure.traceback.rstrip(), self._call.output
-            failure = evolve(
-                failure, traceback=f"{trace}\n--- output of the child ---\n{printed}"
-            )
+            failure = evolve(failure, traceback=f"{trace}\n--- output of the child ---\n{printed}")
         return Outcome(kind, failure=evolve(failure, attempt=number, kind=kind.value))

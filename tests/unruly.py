@@ -167,12 +167,16 @@ class Unprintable:
         return "by its text"
 
 
+def _go_wrong() -> None:
+    raise ValueError("what went wrong")
+
+
 @job
 def log_all() -> None:
     for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, 35):
         logger.log(level, "%s at %d", Unprintable(), level)
     try:
-        raise ValueError("what went wrong")
+        _go_wrong()
     except ValueError:
         logger.exception("it failed", extra={"tenant": 7, "thing": Unprintable()})
 
@@ -311,5 +315,5 @@ def _be_deaf() -> None:
     while True:
         try:
             time.sleep(60)
-        except BaseException:  # this is what it is for
+        except BaseException:  # noqa: BLE001 - this is what it is for
             continue

@@ -78,7 +78,7 @@ def _logger(name: str) -> logging.Logger:
         return found
     if name == "root":
         return logging.root
-    passing = logging.Logger(name)
+    passing = logging.Logger(name)  # noqa: LOG001 - see above
     passing.parent = logging.root
     while name := name.rpartition(".")[0]:
         above = known.get(name)

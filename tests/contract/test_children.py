@@ -192,10 +192,11 @@ async def test_an_initializer_that_fails_is_told_as_what_cannot_be_loaded(
     assert outcome.kind is Kind.UNKNOWN_FUNCTION
     assert outcome.failure is not None
     assert (
-        outcome.failure.message
-        == "a child process could not load the jobs: RuntimeError: no way"
+        outcome.failure.message == "a child process could not load the jobs: RuntimeError: no way"
     )
-    assert outcome.failure.traceback.endswith("--- output of the child ---\nsaid before it failed\n")
+    assert outcome.failure.traceback.endswith(
+        "--- output of the child ---\nsaid before it failed\n"
+    )
     assert "RuntimeError: no way" in caplog.text
 
 
@@ -225,7 +226,9 @@ async def test_django_can_be_the_initializer(
     anyio_backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "django.py").write_text("ready = []\ndef setup(): ready.append(1)")
-    (tmp_path / "acme_ready.py").write_text("import django\nassert django.ready == [1]\nimport tests.unruly")
+    (tmp_path / "acme_ready.py").write_text(
+        "import django\nassert django.ready == [1]\nimport tests.unruly"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delenv("DJANGO_SETTINGS_MODULE", raising=False)
     for initializer, kind in (("django:setup", Kind.SUCCESS), (None, Kind.UNKNOWN_FUNCTION)):

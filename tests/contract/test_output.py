@@ -16,6 +16,12 @@ UNRULY = unruly.__name__
 MARK = "\n--- output of the child ---\n"
 
 
+@pytest.fixture(autouse=True)
+def _buffered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have children buffer what they print, whatever the caller's shell says."""
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
+
+
 def printed(outcome: Outcome) -> str:
     """What a failure was stored with."""
     assert outcome.failure is not None, outcome

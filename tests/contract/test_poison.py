@@ -54,7 +54,7 @@ async def test_every_poison_is_charged_and_no_innocent_fails(
         children = Inventory.take().children.keys() - before.children.keys()
         assert len(children) <= CHILDREN
     assert Inventory.take().children.keys() <= before.children.keys()
-    expected = Counter({(how, kind): each for how, kind in CHARGED.items()})
+    expected = Counter(dict.fromkeys(CHARGED.items(), each))
     assert Counter(ended) == expected + Counter({("", Kind.SUCCESS): innocents})
 
 

@@ -114,13 +114,12 @@ def test_wrong_options_are_refused_by_name(options: dict[str, Any], problem: str
 
 
 async def test_a_pipe_that_broke_is_the_childs_death(anyio_backend: str) -> None:
-    async with opened("process", anyio_backend) as executor:
-        child = await Child.start(os.environ, None)
-        child._process.kill()
-        await child._process.wait()
-        with pytest.raises(ChildDied, match="was killed by SIGKILL"):
-            await child.ask(b"x" * 10_000_000)
-        await child.kill()
+    child = await Child.start(os.environ, None)
+    child._process.kill()
+    await child._process.wait()
+    with pytest.raises(ChildDied, match="was killed by SIGKILL"):
+        await child.ask(b"x" * 10_000_000)
+    await child.kill()
 
 
 async def test_a_child_is_used_again(anyio_backend: str) -> None:

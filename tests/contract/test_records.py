@@ -82,7 +82,7 @@ async def test_they_say_whose_they_are(anyio_backend: str, heard: Heard) -> None
     assert len(heard.records) == 4
     for one in heard.records:
         text = logging.Formatter("%(job_id)s %(queue)s %(func)s %(attempt)d").format(one)
-        assert text == f"{tried.job.id} default tests.unruly.log_all 1"
+        assert text.splitlines()[0] == f"{tried.job.id} default tests.unruly.log_all 1"
 
 
 async def test_the_loggers_of_the_worker_have_the_last_word(
@@ -131,15 +131,15 @@ async def test_what_a_handler_of_the_child_takes_stays_there(
     assert [one.getMessage() for one in heard.records] == ["it crosses"]
 
 
-@pytest.mark.parametrize(("force", "crosses"), [(False, True), (True, False)])
+@pytest.mark.parametrize("force", [False, True])
 async def test_modules_that_set_logging_up(
     anyio_backend: str,
     heard: Heard,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
+    *,
     force: bool,
-    crosses: bool,
 ) -> None:
     """A plain `basicConfig` leaves what there is; one by force, or a dictConfig, replaces it."""
     (tmp_path / "acme_loud.py").write_text(
@@ -149,8 +149,8 @@ async def test_modules_that_set_logging_up(
     monkeypatch.syspath_prepend(str(tmp_path))
     async with opened("process", anyio_backend, "acme_loud") as executor:
         await attempt("tests.unruly.log_where_nobody_listens").run(executor)
-    assert [one.getMessage() for one in heard.records] == ["hello"] * crosses
-    assert ("in the child: hello" in capfd.readouterr().err) is not crosses
+    assert [one.getMessage() for one in heard.records] == ["hello"] * (not force)
+    assert ("in the child: hello" in capfd.readouterr().err) is force
 
 
 async def test_many_names_leave_no_loggers_behind(anyio_backend: str, heard: Heard) -> None:
