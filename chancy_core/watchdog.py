@@ -95,7 +95,8 @@ class Watchdog:
     def look(self) -> None:
         """Name the jobs that should have ended."""
         named: dict[Attempt | Left, float] = {}
-        for one in (*self._attempts(), *self._left()):
+        watched: list[Attempt | Left] = [*self._attempts(), *self._left()]
+        for one in watched:
             overdue = one.overdue
             if overdue <= STUCK:
                 continue

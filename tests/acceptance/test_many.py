@@ -27,7 +27,7 @@ WAITING = (
 
 
 @job(name="bulk.nothing", queue="q")
-def nothing() -> None: ...
+async def nothing() -> None: ...
 
 
 def some(count: int, **options: Any) -> list[Job]:

@@ -386,7 +386,7 @@ def test_what_goes_on_is_named_and_again_when_it_has_lasted_twice_as_long(
     events, told = Events(), list[str]()
     events.on("job.stuck", lambda event: told.append(event.subject))
     dog = Watchdog("w", events, lambda: (), left=lambda: tuple(there))
-    for now, times in ((1004, 0), (1006, 1), (1007, 1), (1011.9, 1), (1012, 2), (1023, 2)):
+    for now, times in ((1004, 0), (1006, 1), (1007, 1), (1011.9, 1), (1012, 2), (1023, 2)):  # noqa: B007
         dog.look()
         assert told == [str(there[0].job.id)] * times
     assert caplog.text.count("(tests.jobs.add) was told to end") == 2
