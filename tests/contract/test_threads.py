@@ -365,7 +365,7 @@ async def test_a_resize_holds_beside_what_is_stuck(
     [
         ({"max_stuck": -1}, "max_stuck must be 0 or more, not -1"),
         ({"max_stuck": "7"}, "must be of type int, not str"),
-        ({"max_stuck": None}, "max_stuck"),
+        ({"max_stuck": None}, "must be of type int, not NoneType"),
         ({"stuck": 7}, "stuck"),
     ],
 )
