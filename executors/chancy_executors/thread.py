@@ -156,10 +156,10 @@ class ThreadExecutor(Executor):
         beyond = stuck.total() - self.options.max_stuck
         if beyond > 0:
             log.error(
-                "queue %s: %d functions go on although their attempts are closed (%s). That is %d "
-                "more than its max_stuck: it has so many fewer slots until they end",
+                "queue %s: more functions go on although their attempts are closed than its "
+                "max_stuck, %d: %s. Until they end it does without so many of its slots: %d",
                 call.job.queue,
-                stuck.total(),
+                self.options.max_stuck,
                 ", ".join(f"{number} x {func}" for func, number in stuck.most_common(4)),
                 beyond,
             )
