@@ -124,6 +124,7 @@ async def test_a_program_that_a_job_leaves_behind_holds_up_nobody(
                     assert outcome.kind is Kind.CHILD_DIED
                 after = await attempt("tests.unruly.echo", value=1).run(executor)
                 assert after.result == "1"
+            assert executor._relay.outputs == {}  # type: ignore[attr-defined]
     finally:
         if pid:
             os.kill(pid, signal.SIGKILL)
