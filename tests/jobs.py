@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -236,3 +237,11 @@ async def log_async() -> list[str]:
         tasks.start_soon(to_thread.run_sync, used.log)
     library.removeHandler(used)
     return used.said
+
+
+@job
+def stay_while(path: str) -> None:
+    """Make a file, and go on until it is taken away."""
+    Path(path).touch()
+    while Path(path).exists():
+        time.sleep(0.01)

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
 import anyio
 import attrs
 
 from chancy_core import perform
 from chancy_core.errors import ExecutionError, InvalidValue
-from chancy_core.executor import Call, Capability, Executor
+from chancy_core.executor import Call, Capability, Executor, Running
 from chancy_core.showing import shown
 from chancy_executors import records
 from chancy_executors.children import Child
@@ -101,6 +102,7 @@ class ProcessExecutor(Executor):
 
     async def __aenter__(self) -> Self:
         self._idle: list[Child] = []
+        self._busy: dict[UUID, Child] = {}
         keep = self.options.max_output
         self._relay = Relay(keep) if keep else None
         return self
@@ -119,6 +121,10 @@ class ProcessExecutor(Executor):
             if self._relay is not None:
                 await self._relay.aclose()
 
+    def running(self) -> list[Running]:
+        """Return the children of the calls that run."""
+        return [Running(job, pid=child.pid) for job, child in tuple(self._busy.items())]
+
     async def run(self, call: Call) -> Any:
         """Send the call to a child and return what it answers."""
         child = await self._child()
@@ -126,11 +132,14 @@ class ProcessExecutor(Executor):
             if not child.loaded:
                 await child.load(self._setup())
             child.begin()
+            self._busy[call.job.id] = child
             answer = await child.ask(perform.request(call))
         except BaseException:
             await child.kill()
             call.output = child.printed()
             raise
+        finally:
+            self._busy.pop(call.job.id, None)
         try:
             return perform.reply(call, answer)
         except ExecutionError:

@@ -7,13 +7,14 @@ from collections import Counter
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
 import anyio
 from anyio import CapacityLimiter, to_thread
 from attrs import field, frozen
 
 from chancy_core.errors import InvalidValue
-from chancy_core.executor import Call, Capability, Executor, ExecutorHost, Left
+from chancy_core.executor import Call, Capability, Executor, ExecutorHost, Left, Running
 from chancy_executors.work import Work
 
 log = logging.getLogger("chancy.thread")
@@ -57,6 +58,7 @@ class ThreadExecutor(Executor):
         #: Held for what the event loop and the threads change: `_left`, and where a work is.
         self._lock = threading.Lock()
         self._left: dict[Work, Left] = {}
+        self._works: dict[UUID, Work] = {}
         super().__init__(options, concurrency, host)
 
     @property
@@ -102,15 +104,22 @@ class ThreadExecutor(Executor):
                 left.where(),
             )
 
+    def running(self) -> list[Running]:
+        """Return the threads of the calls that have begun."""
+        works = tuple(self._works.items())
+        return [Running(job, thread=work.thread) for job, work in works if work.thread]
+
     async def run(self, call: Call) -> Any:
         """Call the function in a thread."""
         func, arguments = call.resolve(self.capabilities)
         work = Work(call.job.func, func, arguments, self.host.backend)
+        self._works[call.job.id] = work
         try:
             return await to_thread.run_sync(
                 self._perform, work, limiter=self._limiter, abandon_on_cancel=True
             )
         finally:
+            del self._works[call.job.id]
             if not work.ended:
                 self._leave(call, work)
 

@@ -29,6 +29,8 @@ class Work:
         self.begun = self.ended = False
         #: Whether nobody waits for it any more.
         self.over = False
+        #: The number that the system gives to its thread; 0 before it has begun.
+        self.thread = 0
         self._thread = 0
         self._coro: Any = None
         self._cancel: Callable[[], object] | None = None
@@ -36,7 +38,7 @@ class Work:
     def run(self) -> Any:
         """Call the function in this thread; a coroutine function gets an event loop of its own."""
         thread = threading.current_thread()
-        self._thread = thread.ident or 0
+        self._thread, self.thread = thread.ident or 0, thread.native_id or 0
         name, thread.name = thread.name, JOB_THREAD + self._name
         try:
             if inspect.iscoroutinefunction(self._func):
