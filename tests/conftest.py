@@ -8,10 +8,19 @@ import os
 from collections.abc import Callable, Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import roles
 from tests.pooled import chancy_dsn, pooler  # noqa: F401 - fixtures
 from tests.site import site  # noqa: F401 - a fixture
+
+# A busy machine is no error: what is too slow is for the benchmarks to say.
+settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, *settings().suppress_health_check],
+)
+settings.load_profile("patient")
 
 
 @pytest.fixture(params=["asyncio", "trio"])
