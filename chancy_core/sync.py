@@ -186,8 +186,7 @@ class Twins(abc.ABC):
         from chancy_core.store import pushing
 
         batch = self.plugins.with_meta(batch)
-        pushed = self.fitting.push(self.names, batch, pushing.store_surely)
-        references = self.ask_sync(pushed)
+        references = self.ask_sync(self.fitting.push(self.names, batch, pushing.store_surely))
         self.plugins.pushed(references)
         if self.follower is not None:
             self.follower.follow_sync(references)
