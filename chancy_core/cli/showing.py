@@ -51,12 +51,14 @@ async def top(
 
 
 async def _told(chancy: "Chancy", patience: float) -> "list[WorkerInfo]":
-    """Ask workers to tell what they run, and return their rows once the living have."""
+    """Ask the living what they run; their rows, when all have told or *patience* is over."""
     chancy.hint(Hint(WATCHED, ""))
-    with anyio.move_on_after(patience):
-        while any(each.alive and each.running is None for each in await chancy.get_all_workers()):
-            await anyio.sleep(PAUSE)
-    return [each for each in await chancy.get_all_workers() if each.alive]
+    until = anyio.current_time() + patience
+    while True:
+        found = [each for each in await chancy.get_all_workers() if each.alive]
+        if all(each.running for each in found) or anyio.current_time() >= until:
+            return found
+        await anyio.sleep(PAUSE)
 
 
 def _lines(workers: "list[WorkerInfo]") -> Iterator[dict[str, Any]]:
