@@ -13,7 +13,7 @@ else:
     def new_id() -> UUID:
         """Return a new identity.
 
-        What `uuid_utils.compat.uuid7` does, in two thirds of the time: each job that is pushed needs one.
+        What `uuid_utils.compat.uuid7` does, in two thirds of the time: each job needs one.
         """
         made = object.__new__(UUID)
         _put(made, "int", uuid7().int)
