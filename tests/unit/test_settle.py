@@ -66,3 +66,28 @@ async def test_who_waits_is_told_whether_it_ended_before_or_after():
         settler.awaited(second.job.id)
         assert told == [first.job.id, second.job.id]
         tasks.cancel_scope.cancel()
+
+
+async def test_it_is_full_while_so_much_is_unwritten_and_wakes_for_what_comes_later(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(settle, "BATCH", 1)
+    monkeypatch.setattr(settle, "BACKLOG", 2)
+    store: Any = Slow()
+    settler = Settler(store)
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(settler.run)
+            settler.put(outcome())
+            await store.writing.wait()  # the first is being written, and waits no more
+            settler.put(outcome())
+            assert not settler.full
+            settler.put(outcome())
+            assert settler.full
+            store.go.set()
+            await settler.flush()
+            assert not settler.full
+            settler.put(outcome())  # after it had gone to sleep
+            await settler.flush()
+            tasks.cancel_scope.cancel()
+    assert list(settler.unwritten) == []
