@@ -49,6 +49,8 @@ class Lanes:
         #: Called with the seconds until the next job is due, whenever that was looked at.
         self.looked: Callable[[float | None], None] = lambda _: None
         self.current: dict[str, Lane] = {}
+        #: The executors' names of all queues that there are, by the queues' names.
+        self.executors: dict[str, str] = {}
         self._leaving: set[Lane] = set()
         self._store = store
         self._tags = frozenset(tags)
@@ -135,6 +137,7 @@ class Lanes:
         return found.queues
 
     def _follow(self, found: Queues, tasks: TaskGroup) -> None:
+        self.executors = {q.name: q.executor for q in found.sound}
         wanted = {q.name: q for q in found.sound if self.wants(q)}
         for name, problem in found.unsound.items():
             if self._may_run(name):

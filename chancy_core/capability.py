@@ -15,6 +15,7 @@ class Capability(enum.Flag):
     HARD_KILL = enum.auto()  #: ends a job that does not listen
     MEMORY_LIMIT = enum.auto()
     COMMAND = enum.auto()  #: runs command lines that its queue allows, each by a name
+    REMOTE = enum.auto()  #: what it runs outlives the worker: a later claim of the job finds it
 
     @property
     def words(self) -> str:

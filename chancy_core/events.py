@@ -9,6 +9,7 @@
 | `worker.queue.started` `.changed` `.full` `.stopped` | the queue | its `Queue` |
 | `worker.queue.skipped` | the queue | why it is not run here |
 | `job.started` | the job's id | its `QueuedJob` |
+| `job.progress` | the job's id | (`QueuedJob`, `Progress`), once it is written |
 | `job.settled` | the job's id | (`QueuedJob`, `Outcome`, `Verdict`), once they are written |
 | `job.rescued` | the job's id | the state it has now: its worker died |
 | `job.stuck` | the job's id | its `QueuedJob`: it was told to end, and does not |

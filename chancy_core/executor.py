@@ -22,6 +22,7 @@ from chancy_core.capability import Capability
 from chancy_core.errors import InvalidValue, Unsupported
 from chancy_core.function import JobFunction
 from chancy_core.job import Job, LimitKind, QueuedJob
+from chancy_core.progress import Progress
 
 __all__ = [
     "Call",
@@ -99,16 +100,21 @@ class Call:
     time_left: float | None = field(default=None, kw_only=True)
     #: The plugins of this process, as the function meets them.
     hooks: Beside = field(default=NOBODY, kw_only=True)
+    #: Who else is told at once of the function's progress, in the function's thread.
+    hears: Callable[[Progress], None] | None = field(default=None, kw_only=True, repr=False)
     #: When these are over, by `time.monotonic()`.
     deadline: float | None = field(init=False)
     #: What its function, which ran elsewhere, has made of the job's meta, as JSON; None if nothing.
     new_meta: str | None = field(default=None, init=False, repr=False)
+    #: How far its function has come, as it said last; written about once a second.
+    progress: Progress | None = field(default=None, init=False, repr=False)
     #: What of it goes on, when `run` was cancelled: of an executor that cannot end its function.
     left: Left | None = field(default=None, init=False)
     #: What its function has printed, or the end of it, where the executor keeps that: a failure of
     #: the attempt is stored with it.
     output: str | None = field(default=None, init=False, repr=False)
     _given: QueuedJob | None = field(default=None, init=False)
+    _unwanted: bool = field(default=False, init=False)
 
     @deadline.default
     def _deadline(self) -> float | None:
@@ -131,16 +137,34 @@ class Call:
             # The meta is the function's own: what it makes of it is compared with the job's.
             meta = copy.deepcopy(self.job.meta)
             self._given = evolve(self.job, meta=meta, deadline=self.deadline)
+            object.__setattr__(self._given, "_heard", self.hear)
             arguments[made.injected] = self._given
         if made.wanted:
             arguments |= self.hooks.arguments(self.job, made)
         return self.hooks.around(self.job, made), arguments
 
-    def end(self) -> None:
+    def hear(self, progress: Progress) -> None:
+        """Take note of how far its function has come."""
+        self.progress = progress
+        if self.hears is not None:
+            self.hears(progress)
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether nobody wants it to go on: the job is cancelled, or its time is over.
+
+        If not, a job whose `run` is cancelled goes back into the queue. An executor with the
+        capability `REMOTE` leaves it alone then: the next claim is to find it.
+        """
+        late = self.deadline is not None and time.monotonic() >= self.deadline
+        return self._unwanted or late
+
+    def end(self, *, unwanted: bool = False) -> None:
         """Say that the attempt is over: its function sees it by `job.over`, in whatever thread.
 
         The worker does so when it cancels `run`. Functions that run elsewhere are not told.
         """
+        self._unwanted |= unwanted
         if self._given is not None:
             object.__setattr__(self._given, "_over", True)
 

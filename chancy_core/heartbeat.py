@@ -79,6 +79,8 @@ class Heartbeat:
         self._rescued: SimpleQueue[Rescued] = SimpleQueue()
         #: Says what the worker runs, as JSON, or None; called in the thread.
         self.running: Callable[[], str | None] = lambda: None
+        #: Says of which queues the jobs outlive their worker; called in the thread.
+        self.remote: Callable[[], Iterable[str]] = tuple
         #: What its last round has met; None if the renewal, and all else, was confirmed.
         self.trouble: str | None = None
         self._at_once = AT_ONCE
@@ -231,12 +233,12 @@ class Heartbeat:
         Answers how many there were, `_at_once` at most. If that takes longer than a statement may
         (`statement_timeout`), half as many are tried.
         """
-        conn = self._connect()
+        conn, remote = self._connect(), self.remote()
         try:
             with conn.deadline(LEASE * RESCUING), conn.transaction():
                 dead = self._run(statements.bury(self._names))
                 asked = self._names, self._crash_limit, self._at_once
-                taken = self._run(statements.rescue(*asked, thorough=thorough))
+                taken = self._run(statements.rescue(*asked, thorough=thorough, remote=remote))
         except psycopg.errors.QueryCanceled as exc:
             if self._at_once == 1:
                 raise

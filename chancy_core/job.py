@@ -9,49 +9,15 @@ from uuid import UUID
 from attrs import field, fields, frozen
 
 from chancy_core import codec
-from chancy_core.errors import AttemptOver, InvalidJob, JobFailed, TimeLimitExceeded
+from chancy_core.bounds import check_due, check_integer, check_text
+from chancy_core.errors import AttemptOver, ChancyError, InvalidJob, JobFailed, TimeLimitExceeded
 from chancy_core.limit import Limit, LimitKind
 from chancy_core.options import JobOptions, Registered, check_options
+from chancy_core.progress import PROGRESS, Progress
 from chancy_core.reference import Reference
 from chancy_core.state import State
 
 __all__ = ["Failure", "Job", "JobOptions", "Limit", "LimitKind", "QueuedJob", "Reference", "State"]
-
-
-def _check_text(job: "Job", name: str, most: int) -> None:
-    value = getattr(job, name)
-    problem = (
-        codec.unstorable(value)
-        if isinstance(value, str)
-        else f"is {codec.shown(value)}, which is no string"
-    )
-    if problem is None:
-        size = len(value) if value.isascii() else len(value.encode())
-        if 1 <= size <= most:
-            return
-        problem = f"must have 1 to {most} bytes, not {size}"
-    raise InvalidJob(f"job {codec.shown(job.func)}: {name}: {problem}")
-
-
-def _check_integer(job: "Job", name: str, least: int) -> None:
-    value = getattr(job, name)
-    if isinstance(value, int) and not isinstance(value, bool) and least <= value <= 32_767:
-        return
-    raise InvalidJob(
-        f"job {job.func!r}: {name} must be a whole number from {least:,} to 32,767, "
-        f"not {codec.shown(value)}"
-    )
-
-
-def _check_due(job: "Job", due: datetime) -> None:
-    who = f"job {job.func!r}"
-    if not isinstance(due, datetime) or due.utcoffset() is None:
-        raise InvalidJob(
-            f"{who}: scheduled_at has no time zone; use datetime.now(UTC) or an aware one"
-        )
-    # In another time zone a year beyond these could not be read back.
-    if not 1 < due.year < 9999:
-        raise InvalidJob(f"{who}: scheduled_at must be in the years 2 to 9998")
 
 
 def _tuple(limits: Iterable[Limit]) -> tuple[Limit, ...]:
@@ -94,12 +60,12 @@ class Job:
     keep_result: bool = True
 
     def __attrs_post_init__(self) -> None:
-        _check_text(self, "func", 1000)
-        _check_text(self, "queue", 400)
+        check_text(self, "func", 1000)
+        check_text(self, "queue", 400)
         if self.unique_key is not None:
-            _check_text(self, "unique_key", 512)
-        _check_integer(self, "priority", -32_768)
-        _check_integer(self, "max_attempts", 1)
+            check_text(self, "unique_key", 512)
+        check_integer(self, "priority", -32_768)
+        check_integer(self, "max_attempts", 1)
         for name in ("at_most_once", "exclusive", "keep_result"):
             given = getattr(self, name)
             if not isinstance(given, bool):
@@ -118,7 +84,7 @@ class Job:
                     f"job {self.func!r}: limits must be of Limit, not {codec.shown(limit)}"
                 )
         if self.scheduled_at is not None:
-            _check_due(self, self.scheduled_at)
+            check_due(self, self.scheduled_at)
 
     @classmethod
     def from_func(cls, func: Registered, **options: Unpack[JobOptions]) -> "Job":
@@ -261,10 +227,15 @@ class QueuedJob(Job):
     returned: Any = field(default=None, repr=codec.veiled)
     #: When its time is up, by `time.monotonic()` of the process that runs it.
     deadline: float | None = field(default=None, eq=False, repr=False)
-    _over: ClassVar[bool] = False  # `Call.end` sets it, in the job that is injected
+    # What a call sets in the job that it injects: whether it is over, who hears of its progress.
+    _over: ClassVar[bool] = False
+    _heard: ClassVar[Any] = None
 
     def __attrs_post_init__(self) -> None:
         """A row is taken as it is: what is in it was checked when it was pushed."""
+
+    def __getstate__(self) -> dict[str, Any]:  # a copy elsewhere has nobody to hear of it
+        return {name: value for name, value in self.__dict__.items() if name != "_heard"}
 
     @property
     def retrying(self) -> bool:
@@ -288,6 +259,23 @@ class QueuedJob(Job):
             if self.time_remaining == 0:
                 raise TimeLimitExceeded(f"{who} took longer than {self.limit(LimitKind.TIME)} s")
             raise AttemptOver(f"{who} was cancelled, or its worker stops or lost it: it is over")
+
+    def progress(self, done: float, of: float | None = None, note: str = "") -> None:
+        """Say how far the attempt that runs here has come: *done* steps, *of* so many if known.
+
+        It is `meta["progress"]` from then on, for all to read: the last that was said is written
+        about once a second, and with the outcome. *note* has at most 200 characters.
+
+        Raises `InvalidValue` for what is no progress, `ChancyError` if the job does not run here.
+        """
+        if self._heard is None:
+            raise ChancyError(
+                f"job {self.id} ({self.func}) does not run here: progress is that of a job that "
+                "was injected into its function"
+            )
+        told = Progress(done, of, note)
+        self.meta[PROGRESS] = told.plain()
+        self._heard(told)
 
     def result(self) -> Any:
         """Return what the function returned, as plain JSON data.

@@ -27,12 +27,14 @@ from chancy_core.heartbeat import Heartbeat
 from chancy_core.hint import Hint
 from chancy_core.hooks import Plugin
 from chancy_core.host import Service
+from chancy_core.installed import remote
 from chancy_core.job import State
 from chancy_core.load import Load
 from chancy_core.outcome import Settlement
 from chancy_core.plugins import WorkerPlugins
 from chancy_core.postgres import Listener
 from chancy_core.queue import Queue
+from chancy_core.report import Report
 from chancy_core.settle import Settler
 from chancy_core.store import statements
 from chancy_core.supervise import supervise, vital
@@ -110,6 +112,7 @@ class _Life:
         )
         self._load = Load(self._claimer.lanes, hears=worker.chancy.notifications)
         heartbeat.running = self._load.text
+        heartbeat.remote = lambda: remote(self._claimer.lanes.executors)
         self._watchdog = Watchdog(
             worker.name,
             worker.events,
@@ -230,6 +233,7 @@ class _Life:
         yield "claim", partial(claimer.claim, worker.stopping)
         yield "audit", claimer.holding.audit
         yield "watch the lease", claimer.holding.watch_lease
+        yield "report", Report(self._store, claimer.holding.attempts, worker.events).run
         yield "keep the lanes", partial(claimer.lanes.keep, lanes)
         yield "promote", waker.promote
         yield "keep the partitions", waker.keep_partitions

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from chancy_core.assign import Lanes
     from chancy_core.job import QueuedJob
+    from chancy_core.progress import Progress
 
 log = logging.getLogger("chancy.load")
 
@@ -64,19 +65,21 @@ class Load:
                 "started_at": began.isoformat(),
                 "pid": place.pid,
                 "thread": place.thread,
+                "progress": said and said.plain(),
                 **(taken(place) if place.pid or place.thread else {}),
             }
-            for began, job, place in islice(jobs, MOST)
+            for began, job, place, said in islice(jobs, MOST)
         ]
         return {"jobs": shown, "more": max(0, len(jobs) - MOST), **taken(None)}
 
-    def _jobs(self) -> "Iterator[tuple[datetime, QueuedJob, Running]]":
+    def _jobs(self) -> "Iterator[tuple[datetime, QueuedJob, Running, Progress | None]]":
         for lane in tuple(self._lanes):
             places: dict[UUID, Running] = {each.job: each for each in lane.executor.running()}
             for attempt in tuple(lane.running):
                 job = attempt.job
                 if job.started_at is not None:
-                    yield job.started_at, job, places.get(job.id, Running(job.id))
+                    place = places.get(job.id, Running(job.id))
+                    yield job.started_at, job, place, attempt.progress
 
 
 def _meter() -> Callable[[Running | None], Taken]:

@@ -20,6 +20,7 @@ from chancy_core import codec, errors
 from chancy_core.beside import NOBODY, Beside
 from chancy_core.executor import Call, Capability
 from chancy_core.job import Failure, Limit, LimitKind, QueuedJob, State
+from chancy_core.progress import Progress
 
 
 class Raised(errors.ExecutionError):
@@ -110,16 +111,19 @@ def perform(
     backend: str,
     limited: Callable[[float | None], AbstractContextManager[None]] = lambda _: nullcontext(),
     hooks: Beside = NOBODY,
+    *,
+    hears: Callable[[Progress], None] | None = None,
 ) -> bytes:
     """Run the call in *message* here and now, and write what came of it.
 
     A coroutine function gets an event loop of the kind *backend*; *limited* gives a context that
-    holds the call to its memory limit, in bytes; *hooks* are the plugins of this process.
+    holds the call to its memory limit, in bytes; *hooks* are the plugins of this process; *hears*
+    is told of the function's progress, in its thread.
     Whatever the function raises, `SystemExit` included, is an outcome: it never ends the process
     that performs it.
     """
     call, refused = _call(message)
-    call.hooks = hooks
+    call.hooks, call.hears = hooks, hears
     job = call.job
     try:
         if refused is not None:

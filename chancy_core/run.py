@@ -15,6 +15,7 @@ from chancy_core.outcome import COUNTED, Kind, Outcome
 from chancy_core.perform import Raised, describe
 from chancy_core.plugins import WorkerPlugins
 from chancy_core.plugins.contexts import AttemptContexts
+from chancy_core.progress import Progress
 from chancy_core.showing import stack_of
 from chancy_core.store.rows import Claimed
 
@@ -40,6 +41,8 @@ class Attempt:
     task: anyio.TaskInfo | None = None
     scope: anyio.CancelScope = field(factory=anyio.CancelScope)
     ends_as: Kind = Kind.TIMEOUT
+    #: What was written last of its progress.
+    reported: Progress | None = None
     _call: Call | None = None
     _told_at: float | None = None
 
@@ -48,13 +51,18 @@ class Attempt:
         """The job that is being attempted."""
         return self.claimed.job
 
+    @property
+    def progress(self) -> Progress | None:
+        """How far it has come, as its function said last."""
+        return None if self._call is None else self._call.progress
+
     def end(self, how: Kind) -> None:
         """End it from outside; what it has not finished by then counts as *how*."""
         self.ends_as = how
         if self._told_at is None:
             self._told_at = anyio.current_time()
         if self._call is not None:
-            self._call.end()
+            self._call.end(unwanted=how is not Kind.SHUTDOWN)
         self.scope.cancel()
 
     @property

@@ -181,6 +181,25 @@ def _note(me: QueuedJob, key: str, then: str) -> None:
 
 
 @job
+def advance(file: str, *, me: QueuedJob = INJECTED) -> None:
+    """Say how far it has come, and go on when the file is there."""
+    for done in range(1000):
+        me.progress(done, of=1000)
+    me.progress(1, of=2, note="half")
+    while not Path(file).exists():
+        time.sleep(0.01)
+    me.progress(2, of=2)
+
+
+@job
+async def advance_async(file: str, *, me: QueuedJob = INJECTED) -> None:
+    me.progress(1, of=2, note="half")
+    while not Path(file).exists():
+        await anyio.sleep(0.01)
+    me.progress(2, of=2)
+
+
+@job
 def note(key: str, then: str = "", *, me: QueuedJob = INJECTED) -> None:
     _note(me, key, then)
 

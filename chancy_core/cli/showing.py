@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from chancy_core.app import Chancy
     from chancy_core.store.roster import WorkerInfo
 
-_COLUMNS = ("worker", "queue", "func", "id", "runs_for", "pid", "thread", "cpu", "memory")
+_COLUMNS = (
+    *("worker", "queue", "func", "id", "runs_for", "pid", "thread", "cpu", "memory"),
+    "progress",
+)
 #: Seconds after which workers have renewed their leases, and so told what they run, once asked.
 TOLD = 6.0
 #: Seconds between two looks at who has told by now.
@@ -84,6 +87,7 @@ def _lines(workers: "list[WorkerInfo]") -> Iterator[dict[str, Any]]:
                 "thread": job.thread,
                 "cpu": _seconds(job.cpu),
                 "memory": _bytes(job.memory),
+                "progress": job.progress and str(job.progress),
             }
         if told and told.more:
             yield {"worker": worker.name, "func": f"and {told.more:,} more"}

@@ -1,6 +1,7 @@
--- Take back the jobs of workers that are dead or have no row: each is charged a crash. Those at the
--- limit are quarantined, those that may be begun only once are lost, those that somebody wanted
--- cancelled are. Runs in the transaction of `bury`, after it. Answers (id, queue, state).
+-- Take back the jobs of workers that are dead or have no row: each is charged a crash, but not those
+-- of the queues `remote`, which go on where they run. Those at the limit are quarantined, those that
+-- may be begun only once are lost, those that somebody wanted cancelled are. Runs in the transaction
+-- of `bury`, after it. Answers (id, queue, state).
 -- If not `thorough`, those without a row are left out: all entries of the index of running jobs are
 -- walked to find them, those that are dead as well.
 -- Only the leases that it saw are taken: a job may have gone to a worker that came after that. What
@@ -13,7 +14,8 @@ WITH dead AS MATERIALIZED (
      ORDER BY job.id
      LIMIT 4 * %(at_once)s  -- more than are taken: others may have locked some
 ), orphan AS MATERIALIZED (
-    SELECT job.id, job.at_most_once OR job.cancelling OR job.crashes + 1 >= %(crash_limit)s AS over
+    SELECT job.id, job.at_most_once OR job.cancelling
+           OR job.crashes + 1 >= %(crash_limit)s AND job.queue <> ALL(%(remote)s::text[]) AS over
       FROM {jobs} AS job
      WHERE job.id = ANY(ARRAY(SELECT id FROM dead))
        AND job.lease_id = ANY(ARRAY(SELECT lease_id FROM dead))
@@ -22,7 +24,7 @@ WITH dead AS MATERIALIZED (
        FOR UPDATE SKIP LOCKED
 ), again AS (
     UPDATE {jobs}
-       SET state = 'pending', crashes = crashes + 1,
+       SET state = 'pending', crashes = crashes + (queue <> ALL(%(remote)s::text[]))::int,
            worker = NULL, lease_id = NULL, started_at = NULL
      WHERE id = ANY(ARRAY(SELECT id FROM orphan WHERE NOT over))
     RETURNING id, queue
@@ -38,8 +40,9 @@ WITH dead AS MATERIALIZED (
     SELECT id, queue, func, args, meta, limits,
            CASE WHEN at_most_once THEN 'lost' WHEN cancelling THEN 'cancelled'
                 ELSE 'quarantined' END,
-           priority, max_attempts, attempts, claims, crashes + 1, unique_key, at_most_once,
-           exclusive, keep_result, worker, NULL, created_at, scheduled_at, started_at,
+           priority, max_attempts, attempts, claims,
+           crashes + (queue <> ALL(%(remote)s::text[]))::int, unique_key, at_most_once, exclusive,
+           keep_result, worker, NULL, created_at, scheduled_at, started_at,
            least(greatest({now}(), started_at), {now}() + interval '1 day'), errors
       FROM gone
     RETURNING id, queue, state

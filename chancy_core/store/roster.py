@@ -9,6 +9,7 @@ from uuid import UUID
 from attrs import frozen
 
 from chancy_core import codec, tags
+from chancy_core.progress import Progress
 from chancy_core.queue import Queue
 from chancy_core.statement import Row
 
@@ -30,6 +31,8 @@ class RunningJob:
     #: Seconds of processor time, and bytes of resident memory, of that process or thread.
     cpu: float | None = None
     memory: int | None = None
+    #: How far it has come, as its function said last.
+    progress: Progress | None = None
 
 
 @frozen
@@ -129,5 +132,6 @@ def _running_job(told: Mapping[str, Any]) -> RunningJob:
         func=told["func"],
         queue=told["queue"],
         started_at=datetime.fromisoformat(told["started_at"]),
+        progress=Progress.read(told.get("progress")),
         **{name: told.get(name) for name in ("pid", "thread", "cpu", "memory")},
     )

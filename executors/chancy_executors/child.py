@@ -26,12 +26,16 @@ from chancy_core import beside, codec, registry
 from chancy_core.errors import ChancyError
 from chancy_core.executor import Capability
 from chancy_core.perform import perform
+from chancy_core.progress import Progress
 from chancy_executors import records
-from chancy_executors.frames import ANSWER, LAST, RECORD, framed
+from chancy_executors.frames import ANSWER, LAST, PROGRESS, RECORD, framed
+from chancy_executors.pace import Paced
 
 #: What our end of the pipe holds back at most, in bytes: more than a log record has, so that one
 #: whose sending is cut short, by what a job does on a signal, is sent as a whole all the same.
 _BUFFER = 262_144
+#: Seconds, at least, between two words of a job about its progress.
+_PAUSE = 0.1
 #: The initializer that need not be a function of the worker's own.
 _DJANGO = "django:setup"
 _STATM = Path("/proc/self/statm")
@@ -54,16 +58,19 @@ def main() -> None:
         _send(sink, ANSWER, codec.clean(f"{type(exc).__name__}: {exc}", 1000).encode())
     else:
         _send(sink, ANSWER, b"")
+    progress = Paced[Progress](lambda told: _send(sink, PROGRESS, told.text().encode()), _PAUSE)
     serve = partial(
         perform,
         capabilities=Capability(setup["capabilities"]),
         backend=setup["backend"],
         limited=limited_memory,
         hooks=hooks,
+        hears=progress.tell,
     )
     span = Span(setup["max_jobs"], setup["max_memory"])
     while True:
         answer = serve(_receive(source))
+        progress.forget()  # the answer has it, in the job's meta
         with suppress(Exception):  # whatever a job has put in their places
             sys.stdout.flush()
             sys.stderr.flush()

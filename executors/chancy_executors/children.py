@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -13,8 +13,9 @@ import anyio
 from anyio.abc import Process
 
 from chancy_core.errors import ChildDied, UnknownFunction
+from chancy_core.progress import Progress
 from chancy_executors import records
-from chancy_executors.frames import LAST, RECORD
+from chancy_executors.frames import LAST, PROGRESS, RECORD
 from chancy_executors.output import Output, Relay
 
 log = logging.getLogger("chancy.process")
@@ -37,6 +38,8 @@ class Child:
         self.loaded = False
         #: Whether it wants to make way for another.
         self.leaves = False
+        #: Told how far the job has come that it runs.
+        self.hears: Callable[[Progress], None] = lambda _: None
         self._process = process
         self._to = process.stdin
         self._from = process.stdout
@@ -110,8 +113,11 @@ class Child:
         try:
             await self._to.send(len(message).to_bytes(4, "big") + message)
             kind, body = await self._receive()
-            while kind == RECORD:
-                records.handle(body)
+            while kind in {RECORD, PROGRESS}:
+                if kind == RECORD:
+                    records.handle(body)
+                elif told := Progress.parse(body):
+                    self.hears(told)
                 kind, body = await self._receive()
         except (
             anyio.EndOfStream,

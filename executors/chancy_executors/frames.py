@@ -3,9 +3,9 @@
 What goes into a child has no such byte: it is the setup first, and calls after that.
 """
 
-#: The answer to what was sent last; the same, after which the child wants to make way; a log record
-#: of whichever thread of the child's, at any time.
-ANSWER, LAST, RECORD = 1, 2, 3
+#: The answer to what was sent last; the same, after which the child wants to make way. At any time,
+#: of whichever thread of the child's: a log record, and how far the job has come.
+ANSWER, LAST, RECORD, PROGRESS = 1, 2, 3, 4
 
 
 def framed(kind: int, body: bytes) -> bytes:

@@ -132,6 +132,7 @@ class ProcessExecutor(Executor):
             if not child.loaded:
                 await child.load(self._setup())
             child.begin()
+            child.hears = call.hear
             self._busy[call.job.id] = child
             answer = await child.ask(perform.request(call))
         except BaseException:

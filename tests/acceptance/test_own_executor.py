@@ -1,12 +1,15 @@
 """An executor of one's own: it may give functions what only the worker has."""
 
-from typing import Any, Self
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import pytest
 
-from chancy import Chancy, Queue, State, Worker, job
-from chancy_core import discovery
-from chancy_core.executor import Call
+from chancy import Chancy, Limit, Queue, State, Worker, job
+from chancy_core import discovery, heartbeat
+from chancy_core.executor import Call, Capability
+from chancy_core.identity import new_id
+from chancy_core.store import statements
 from chancy_executors.aio import AsyncExecutor
 from tests.stage import Stage, push
 
@@ -43,9 +46,25 @@ class NosyExecutor(AsyncExecutor):
         raise ValueError(f"I do not like {await super().run(call)}")
 
 
+class FarExecutor(AsyncExecutor):
+    """Runs what outlives the worker, or so it says; says of each call how it ended."""
+
+    capabilities = Capability.ASYNC | Capability.REMOTE
+    wanted: ClassVar[list[bool]] = []
+
+    async def run(self, call: Call) -> Any:
+        try:
+            return await super().run(call)
+        except BaseException:
+            self.wanted.append(not call.unwanted)
+            raise
+
+
 @pytest.fixture
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    load, ours = discovery.load, {"shop": ShopExecutor, "two": TwoExecutor, "nosy": NosyExecutor}
+    FarExecutor.wanted.clear()
+    load = discovery.load
+    ours = {"shop": ShopExecutor, "two": TwoExecutor, "nosy": NosyExecutor, "far": FarExecutor}
     monkeypatch.setattr(
         discovery, "load", lambda group, name: ours[name] if name in ours else load(group, name)
     )
@@ -84,3 +103,50 @@ async def test_what_an_executor_raises_is_the_jobs_error(chancy: Chancy, dsn: st
     assert (done.state, done.attempts) == (State.FAILED, 1)
     assert done.errors[0].message == "I do not like 0"
     assert neighbour.state is State.SUCCEEDED
+
+
+async def lose(chancy: Chancy, queues: Sequence[str]) -> None:
+    """Claim a job of each queue for a worker that is gone."""
+    gone, names = new_id(), chancy.names
+    there = statements.announce(names, gone, name="g", hostname="h", pid=1, tags=[], lease=60)
+    await chancy.store.run(there)
+    claimed = await chancy.store.run(statements.claim(names, gone, dict.fromkeys(queues, 1)))
+    assert len(claimed) == len(queues)
+    await chancy.store.run(statements.retire(names, gone))
+
+
+@pytest.mark.usefixtures("_installed")
+async def test_what_runs_far_away_is_no_crash_when_its_worker_dies(
+    chancy: Chancy, dsn: str, stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    """Whoever takes it back runs neither that queue, nor has it ever."""
+    monkeypatch.setattr(heartbeat, "LEASE", 1.0)
+    monkeypatch.setattr(heartbeat, "INTERVAL", 0.2)
+    await chancy.declare(Queue("far", executor="far", tags=["nowhere"]))
+    far, near = [(await push(chancy, dsn, 1, queue=queue))[0] for queue in ("far", "q")]
+    await lose(chancy, ["far", "q"])
+    async with Worker(chancy) as worker:
+        with worker.events.subscribe("job.rescued") as rescued:
+            told = {(await rescued.next(20)).subject for _ in range(2)}
+            assert told == {str(far.id), str(near.id)}
+        stage.go.set()
+    found = await chancy.get_jobs([far, near])
+    assert [job.crashes for job in found] == [0, 1]
+
+
+@pytest.mark.usefixtures("_installed")
+@pytest.mark.parametrize("end", ["stop", "cancel", "timeout"])
+async def test_what_ends_far_away_knows_whether_it_is_wanted(
+    chancy: Chancy, dsn: str, stage: Stage, end: str
+):
+    """When its worker stops, the job goes back into the queue, and could go on where it runs."""
+    await chancy.declare(Queue("far", executor="far"))
+    limits = [Limit(Limit.Type.TIME, 0.3)] if end == "timeout" else []
+    (reference,) = await push(chancy, dsn, 1, queue="far", limits=limits)
+    async with Worker(chancy, grace_period=0):
+        await stage.until_begun(1)
+        if end == "cancel":
+            await chancy.cancel_job(reference)
+        if end != "stop":
+            await chancy.wait_for_job(reference, timeout=20)
+    assert FarExecutor.wanted == [end == "stop"]

@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 
 from chancy import Worker
-from chancy_core import assign, claim, holding, notify, settle, wake, watchdog
+from chancy_core import assign, claim, holding, notify, report, settle, wake, watchdog
 from chancy_core.health import file, http
 from chancy_core.hint import Hint
 from chancy_core.hookspecs import hookimpl
@@ -30,6 +30,7 @@ TASKS: dict[str, tuple[type, str]] = {
     "claim": (claim.Claimer, "claim"),
     "audit": (holding.Holding, "audit"),
     "watch the lease": (holding.Holding, "watch_lease"),
+    "report": (report.Report, "run"),
     "keep the lanes": (assign.Lanes, "keep"),
     "promote": (wake.Waker, "promote"),
     "keep the partitions": (wake.Waker, "keep_partitions"),

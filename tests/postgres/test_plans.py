@@ -155,12 +155,14 @@ def hot_path(worker: UUID, held: list[tuple[UUID, UUID]]) -> dict[str, tuple[Sta
     free = dict.fromkeys(QUEUES, 20)
     places = {queue: Place({4: 100, 2: 200}) for queue in QUEUES}
     known = {lease: id_ for id_, lease in held[1:]}
+    said = settled(held, Verdict(State.PENDING))
     return {
         "push": (statements.push(NAMES, {new_id(): Job("f") for _ in range(50)}), 50),
         "claim": (statements.claim(NAMES, worker, free), 140),
         "claim_on": (statements.claim(NAMES, worker, free, places=places), 140),
         "finish": (statements.finish(NAMES, settled(held, Verdict(State.SUCCEEDED))), HELD),
-        "requeue": (statements.requeue(NAMES, settled(held, Verdict(State.PENDING))), HELD),
+        "progress": (statements.progress(NAMES, [(s.job, "{}") for s in said]), HELD),
+        "requeue": (statements.requeue(NAMES, said), HELD),
         "promote": (statements.promote(NAMES), 1000),
         "renew": (statements.renew(NAMES, worker, 10.0, 0.0), 0),
         "audit": (statements.audit(NAMES, worker, known), HELD),

@@ -143,6 +143,7 @@ def sample(name: str, job: QueuedJob) -> Statement[Any]:
         "notify_alone": lambda: statements.notify(NAMES, [Hint("queue.pushed", "q")], alone=True),
         "pause_queue": lambda: statements.pause_queue(NAMES, "q", timedelta(1)),
         "pins": lambda: statements.pins(NAMES, 1.0),
+        "progress": lambda: statements.progress(NAMES, [(job, "{}")]),
         "promote": lambda: statements.promote(NAMES),
         "purge": lambda: statements.purge(NAMES, [job.id]),
         "push": lambda: statements.push(NAMES, asked | {new_id(): Job("f")}),

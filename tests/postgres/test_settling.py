@@ -232,6 +232,42 @@ async def test_the_jobs_of_the_dead_are_taken_back_and_of_the_living_not(dsn: st
         assert await rescue(store) == {}
 
 
+async def test_what_outlives_its_worker_is_charged_no_crash(dsn: str) -> None:
+    """However often that happens; else it is treated like any other."""
+    async with opened(dsn) as store:
+        job, once, unwanted, here = await push(
+            store, Job("f"), Job("f", at_most_once=True), Job("f"), Job("f", queue="here")
+        )
+        away = statements.rescue(NAMES, 2, 500, remote=["default", "other"])
+        for turn in range(3):
+            dead = await announce(store, -1)
+            held = {c.job.id for c in await claim(store, worker=dead)}
+            assert held == ({job, once, unwanted} if turn == 0 else {job})
+            if turn == 0:
+                await claim(store, worker=dead, queue="here")
+                await store.run(statements.cancel(NAMES, [unwanted]))
+            await store.run(statements.bury(NAMES))
+            await store.run(away)
+        found = await get(store, job, once, unwanted, here)
+        assert [(one.state, one.crashes) for one in found] == [
+            (State.PENDING, 0),
+            (State.LOST, 0),
+            (State.CANCELLED, 0),
+            (State.PENDING, 1),
+        ]
+
+
+async def test_how_far_a_job_has_come_is_written_under_its_lease_alone(dsn: str) -> None:
+    async with opened(dsn) as store:
+        mine, theirs, done = await running(store, 3)
+        stale = evolve(theirs, lease_id=new_id())
+        await store.settle([ended(done)])
+        told = [(job, '{"done": 1}') for job in (mine, stale, done)]
+        assert await store.run(statements.progress(NAMES, told)) == {mine.id}
+        found = await get(store, mine.id, theirs.id, done.id)
+        assert [job.meta for job in found] == [{"progress": {"done": 1}}, {}, {}]
+
+
 async def test_a_rescue_in_haste_takes_the_jobs_of_the_dead_alone(dsn: str) -> None:
     """Who has no row is looked for by a thorough one: see `Pace`."""
     async with opened(dsn) as store:

@@ -40,6 +40,7 @@ from chancy_core.store.statements.working import claim_one as claim_one
 from chancy_core.store.statements.working import ensure_partitions as ensure_partitions
 from chancy_core.store.statements.working import finish as finish
 from chancy_core.store.statements.working import give_back as give_back
+from chancy_core.store.statements.working import progress as progress
 from chancy_core.store.statements.working import promote as promote
 from chancy_core.store.statements.working import rate_charge as rate_charge
 from chancy_core.store.statements.working import rate_lock as rate_lock

@@ -1,9 +1,10 @@
 """What workers do to jobs: claim, settle, give back, rescue."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from uuid import UUID
 
+from chancy_core.job import QueuedJob
 from chancy_core.outcome import Settlement
 from chancy_core.place import FRONT, Place
 from chancy_core.statement import Names, Row, Statement, nothing
@@ -105,17 +106,16 @@ def requeue(names: Names, settled: Sequence[Settlement]) -> Statement[set[UUID]]
 def _fence(settled: Sequence[Settlement]) -> dict[str, object]:
     return {
         "ids": arrays.uuids(s.job.id for s in settled),
-        "leases": arrays.uuids(_lease(s) for s in settled),
+        "leases": arrays.uuids(_lease(s.job) for s in settled),
         "counted": arrays.numbers(int(s.verdict.counted) for s in settled),
         "metas": arrays.texts([s.outcome.meta for s in settled]),
         "errors": arrays.texts([rows.failure_text(s.outcome.failure) for s in settled]),
     }
 
 
-def _lease(settlement: Settlement) -> UUID:
-    lease = settlement.job.lease_id
-    assert lease is not None, "what is settled was claimed"
-    return lease
+def _lease(job: QueuedJob) -> UUID:
+    assert job.lease_id is not None, "what runs or is settled was claimed"
+    return job.lease_id
 
 
 def settled_before(names: Names, settled: Sequence[Settlement]) -> Statement[set[UUID]]:
@@ -164,15 +164,35 @@ def audit(
     return Statement.of("audit", names, params, lambda found: [(*row,) for row in found])
 
 
+def progress(names: Names, told: Sequence[tuple[QueuedJob, str]]) -> Statement[set[UUID]]:
+    """Write how far jobs have come that run here, as JSON; answers the ids that it counted for."""
+    params = {
+        "ids": arrays.uuids(job.id for job, _ in told),
+        "leases": arrays.uuids(_lease(job) for job, _ in told),
+        "progress": arrays.texts([text for _, text in told]),
+    }
+    return Statement.of("progress", names, params, ids_of)
+
+
 def rescue(
-    names: Names, crash_limit: int, at_once: int, *, thorough: bool = True
+    names: Names,
+    crash_limit: int,
+    at_once: int,
+    *,
+    thorough: bool = True,
+    remote: Iterable[str] = (),
 ) -> Statement[dict[UUID, tuple[str, str]]]:
     """Take back jobs of the dead, *at_once* of them at most.
 
     Answers the queue of each, and what became of it. Jobs of workers that have no row are among
-    them only if *thorough*, which may be dear.
+    them only if *thorough*, which may be dear. Those of the queues *remote* are charged no crash.
     """
-    params = {"crash_limit": crash_limit, "at_once": at_once, "thorough": thorough}
+    params = {
+        "crash_limit": crash_limit,
+        "at_once": at_once,
+        "thorough": thorough,
+        "remote": list(remote),
+    }
     return Statement.of("rescue", names, params, _became)
 
 

@@ -161,7 +161,7 @@ LIVING = (
     Mutant(
         "a job may kill any number of workers",
         "quarantined",
-        (Sql(f"{SQL}/rescue.sql", " OR job.crashes + 1 >= %(crash_limit)s"),),
+        (Sql(f"{SQL}/rescue.sql", "job.crashes + 1 >= %(crash_limit)s", "false"),),
         (f"{SETTLING}::test_a_job_whose_workers_die_too_often_is_quarantined",),
     ),
 )
