@@ -1,9 +1,9 @@
 import anyio
-
 from chancy import Chancy, Worker, job
-from chancy_acme.ledger import tenant
 from chancy_core.statement import Statement
 from chancy_core.testing import Clock, drain
+
+from chancy_acme.ledger import tenant
 
 
 @job
