@@ -30,6 +30,13 @@ def test_the_floors_are_drawn_as_the_contract_has_them() -> None:
     assert drawn == contract
 
 
+def test_every_file_of_the_executors_is_on_the_page_about_the_house() -> None:
+    page = (ROOT / "docs/design/house.md").read_text()
+    files = {path.stem for path in (ROOT / "executors/chancy_executors").glob("[!_]*.py")}
+    assert "children" in files
+    assert files <= set(re.findall(r"`(\w+)(?:\.py)?`", page))
+
+
 def test_every_event_that_a_worker_tells_is_on_the_page_about_watching() -> None:
     rooms = (ROOT / "chancy_core").glob("*.py")
     told = {name for room in rooms for name in re.findall(r'emit\("([\w.]+)"', room.read_text())}

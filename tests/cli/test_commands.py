@@ -247,7 +247,7 @@ def test_top_looks_neither_without_a_pause_nor_never(
     shell: Shell, chancy: Chancy, seconds: str
 ) -> None:
     told = json.loads(shell.programs("top", "--every", seconds, code=2).err)["message"]
-    assert f'Invalid value "{float(seconds)}" for "--every"' in told
+    assert f'"{float(seconds)}" for --every' in told
     assert "Between two looks are 0.2 to 3600 seconds." in told
 
 
