@@ -34,9 +34,7 @@ async def top(
     once: bool = False,
     every: Annotated[
         float,
-        Parameter(
-            validator=_bounded, help=f"Seconds between two looks: {LEAST} to {MOST:.0f}."
-        ),
+        Parameter(validator=_bounded, help=f"Seconds between two looks: {LEAST} to {MOST:.0f}."),
     ] = 2.0,
     here: Here,
 ) -> None:

@@ -41,7 +41,9 @@ def test_it_has_under_300_lines() -> None:
 
 def test_each_of_its_files_is_shown_on_its_page_and_has_a_test() -> None:
     page = (ROOT / "docs/a-package-of-your-own.md").read_text()
-    shown = set(re.findall(r"^```\{literalinclude\} examples/chancy-acme/(.*)$", page, re.MULTILINE))
+    shown = set(
+        re.findall(r"^```\{literalinclude\} examples/chancy-acme/(.*)$", page, re.MULTILINE)
+    )
     files = [path.relative_to(ACME) for path in ACME.rglob("*") if path.suffix in {".py", ".sql"}]
     code = {path for path in files if path.parts[0] == "chancy_acme" and path.stem != "__init__"}
     assert shown >= {*map(str, code), "pyproject.toml", ".github/workflows/test.yml"}

@@ -109,20 +109,24 @@ class VagueExecutor(MuteExecutor):
         return [Running(uuid4(), pid="4711")]  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("made", [MuteExecutor, VagueExecutor])
-async def test_an_executor_that_cannot_say_silences_no_other(
-    dsn: str,
-    chancy: Chancy,
-    stage: Stage,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    made: type[MuteExecutor],
-):
-    find = discovery.load
+@pytest.fixture(params=[MuteExecutor, VagueExecutor])
+def mute(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[MuteExecutor]:
+    """An executor that is found by this name."""
+    find, made = discovery.load, request.param
     monkeypatch.setattr(
         discovery, "load", lambda group, name: made if name == "mute" else find(group, name)
     )
     monkeypatch.setattr(made, "asked", 0)
+    return made
+
+
+async def test_an_executor_that_cannot_say_silences_no_other(
+    dsn: str,
+    chancy: Chancy,
+    stage: Stage,
+    mute: type[MuteExecutor],
+    caplog: pytest.LogCaptureFixture,
+):
     async with Chancy(dsn, notifications=False) as deaf:
         await deaf.declare(Queue("mute", executor="mute"))
         await push(deaf, dsn, 1)
@@ -131,12 +135,12 @@ async def test_an_executor_that_cannot_say_silences_no_other(
             await stage.until_begun(3)
             found = await told(deaf, lambda found: bool(found and len(found.jobs) == 3))
             with anyio.fail_after(20):
-                while made.asked < 3:
+                while mute.asked < 3:
                     await anyio.sleep(0.02)
             stage.go.set()
     assert found is not None
     assert sorted(job.queue for job in found.jobs) == ["mute", "mute", "q"]
-    said = f"queue mute: its executor, {made.__name__}, cannot say where its calls run"
+    said = f"queue mute: its executor, {mute.__name__}, cannot say where its calls run"
     assert caplog.text.count(said) == 1
     assert "cannot tell what the worker runs" not in caplog.text
 

@@ -111,7 +111,8 @@ class Child:
         # Cancelled meanwhile, we would not know whom to end. A session of its own is a process
         # group, too, with all that its jobs start.
         with anyio.CancelScope(shield=True):
-            return cls(await anyio.open_process(command, stderr=None, start_new_session=True))
+            process = await anyio.open_process(command, stderr=None, start_new_session=True)
+        return cls(process)
 
     @property
     def alive(self) -> bool:
