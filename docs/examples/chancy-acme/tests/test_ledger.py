@@ -14,7 +14,8 @@ def sell(things: int) -> None:
 async def entries(chancy: Chancy) -> list[str]:
     ask = "SELECT tenant FROM {acme_ledger} ORDER BY tenant"
     asked = Statement.written(ask, chancy.names, {}, lambda rows: [row[0] for row in rows])
-    return await chancy.database.run(asked)
+    tenants: list[str] = await chancy.database.run(asked)
+    return tenants
 
 
 async def push(chancy: Chancy, name: str, things: int) -> None:
