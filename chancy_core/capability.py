@@ -13,7 +13,7 @@ class Capability(enum.Flag):
     SYNC = enum.auto()  #: runs plain functions
     ASYNC = enum.auto()  #: runs coroutine functions
     HARD_KILL = enum.auto()  #: ends a job that does not listen
-    MEMORY_LIMIT = enum.auto()
+    MEMORY_LIMIT = enum.auto()  #: keeps the memory limits of jobs, on Linux
     COMMAND = enum.auto()  #: runs command lines that its queue allows, each by a name
     REMOTE = enum.auto()  #: what it runs outlives the worker: a later claim of the job finds it
 

@@ -12,14 +12,17 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
+from weakref import WeakSet
 
 from chancy_core.executor import Running
+from chancy_core.showing import shown
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from chancy_core.assign import Lanes
     from chancy_core.job import QueuedJob
+    from chancy_core.lane import Lane
     from chancy_core.progress import Progress
 
 log = logging.getLogger("chancy.load")
@@ -39,6 +42,8 @@ class Load:
         """A worker that *hears* no hints tells of it always, since nobody can ask it to."""
         self._lanes = lanes
         self._until = 0.0 if hears else inf
+        #: Those whose executors cannot say where their calls run, which was logged.
+        self._mute: WeakSet[Lane] = WeakSet()
 
     def watch(self) -> None:
         """Tell of it for a while: somebody watches."""
@@ -74,12 +79,42 @@ class Load:
 
     def _jobs(self) -> "Iterator[tuple[datetime, QueuedJob, Running, Progress | None]]":
         for lane in tuple(self._lanes):
-            places: dict[UUID, Running] = {each.job: each for each in lane.executor.running()}
-            for attempt in tuple(lane.running):
+            attempts = tuple(lane.running)
+            places = self._places(lane) if attempts else {}
+            for attempt in attempts:
                 job = attempt.job
                 if job.started_at is not None:
                     place = places.get(job.id, Running(job.id))
                     yield job.started_at, job, place, attempt.progress
+
+    def _places(self, lane: "Lane") -> dict[UUID, Running]:
+        """Ask an executor, which may be anybody's: what it cannot say is missing for its queue."""
+        try:
+            return {each.job: each for each in map(_checked, lane.executor.running())}
+        except Exception:
+            if lane not in self._mute:
+                self._mute.add(lane)
+                log.exception(
+                    "queue %s: its executor, %s, cannot say where its calls run; what they take "
+                    "is not told",
+                    lane.queue.name,
+                    type(lane.executor).__qualname__,
+                )
+            return {}
+
+
+def _checked(told: Any) -> Running:
+    """Return what an executor has told, if it can be measured, and written."""
+    if isinstance(told, Running) and _is_number(told.pid) and _is_number(told.thread):
+        return told
+    raise TypeError(
+        "running() has to answer with values of chancy_core.executor.Running, whose pid and thread "
+        f"are whole numbers or None, and not with {shown(told)}"
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or (isinstance(value, int) and value >= 0)
 
 
 def _meter() -> Callable[[Running | None], Taken]:

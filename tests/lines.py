@@ -12,7 +12,8 @@ from chancy_core import codec
 from chancy_core.executor import Executor, ExecutorHost
 from chancy_core.outcome import Kind, Outcome
 from chancy_core.run import Attempt
-from chancy_executors.command import CommandExecutor, CommandOptions
+from chancy_executors.allowed import CommandOptions
+from chancy_executors.command import CommandExecutor
 from tests import attempts
 
 

@@ -1,16 +1,21 @@
 """What the documentation says of the house is what the contracts hold it to."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from attrs import make_class
 
 from chancy_core import discovery
+from chancy_core.executor import Capability, Executor
 from chancy_core.job import Failure, QueuedJob, State
 from chancy_core.outcome import Kind, Outcome, settle
+from tests import offered
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,6 +28,13 @@ def test_the_floors_are_drawn_as_the_contract_has_them() -> None:
     rows = re.findall(r"^\| \d[^|]*\|([^|]*)\|", page, re.MULTILINE)
     drawn = [set(re.findall(r"`(\w+)`", row)) - {"chancy"} for row in rows]
     assert drawn == contract
+
+
+def test_every_file_of_the_executors_is_on_the_page_about_the_house() -> None:
+    page = (ROOT / "docs/design/house.md").read_text()
+    files = {path.stem for path in (ROOT / "executors/chancy_executors").glob("[!_]*.py")}
+    assert "children" in files
+    assert files <= set(re.findall(r"`(\w+)(?:\.py)?`", page))
 
 
 def test_every_event_that_a_worker_tells_is_on_the_page_about_watching() -> None:
@@ -47,6 +59,39 @@ def test_every_tag_provider_of_ours_is_on_the_page_about_tags() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
     ours = settings["project"]["entry-points"]["chancy.tags"]
     assert set(re.findall(r"provider `(\w+)` \|", page)) == set(ours)
+
+
+def test_the_table_of_executors_is_as_those_that_are_installed_have_it() -> None:
+    command = [sys.executable, "-m", "tests.offered", "--print"]
+    told = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    page = offered.PAGE.read_text()
+    assert offered.written(page, told.strip()) == page, "write it by `python -m tests.offered`"
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    ours = settings["project"]["entry-points"]["chancy.executors"]
+    assert set(re.findall(r"^\| `([\w-]+)` \|", told, re.MULTILINE)) == set(ours)
+
+
+def test_of_each_executor_the_page_says_what_it_is_for() -> None:
+    page = offered.PAGE.read_text()
+    assert set(offered.ours()) <= set(re.findall(r"^\* \*\*`([\w-]+)`\*\*", page, re.MULTILINE))
+    (which,) = re.findall(r"^\*\*Which to take\*\*(.*?)\n\n", page, re.MULTILINE | re.DOTALL)
+    assert set(offered.ours()) <= set(re.findall(r"`([\w-]+)`", which))
+
+
+def test_the_table_has_whatever_an_executor_says_of_itself() -> None:
+    class Odd(Executor):
+        Options = make_class("Options", ["beads", "rods"])
+        capabilities = Capability.COMMAND | Capability.HARD_KILL
+        default_concurrency = 2 * offered.PROCESSORS
+
+    head, _, row = offered.table({"odd": Odd}).splitlines()[:3]
+    named = dict(zip(head.split(" | "), row.split(" | "), strict=True))
+    assert {name for name, told in named.items() if told == "yes"} == {"`command`", "`hard-kill`"}
+    assert (named["at once"], named["options |"]) == ("2 for each processor", "`beads`, `rods` |")
+    assert all(f"`{one.words}`" in named for one in Capability)
+    assert offered.meanings()["sync"] == "runs plain functions"
+    with pytest.raises(ValueError, match="no markers"):
+        offered.written("a page", "a table")
 
 
 SQL = {path.stem: path.read_text() for path in (ROOT / "chancy_core/sql").glob("*.sql")}

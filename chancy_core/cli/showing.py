@@ -22,12 +22,23 @@ _COLUMNS = (
 TOLD = 6.0
 #: Seconds between two looks at who has told by now.
 PAUSE = 0.2
+#: The fewest and the most seconds between two looks that somebody may ask for.
+LEAST, MOST = 0.2, 3600.0
+
+
+def _bounded(_: Any, seconds: float) -> None:
+    """Refuse what would ask the database without a pause, or never again."""
+    if not LEAST <= seconds <= MOST:
+        raise ValueError(f"Between two looks are {LEAST} to {MOST:.0f} seconds.")
 
 
 async def top(
     *,
     once: bool = False,
-    every: Annotated[float, Parameter(help="Seconds between two looks.")] = 2.0,
+    every: Annotated[
+        float,
+        Parameter(validator=_bounded, help=f"Seconds between two looks: {LEAST} to {MOST:.0f}."),
+    ] = 2.0,
     here: Here,
 ) -> None:
     """Show what workers run, since when, and what it takes, until it is stopped.

@@ -4,16 +4,18 @@ import json
 import os
 import threading
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
 import anyio
 import pytest
 
-from chancy import Chancy, Worker
-from chancy_core import heartbeat, load
+from chancy import Chancy, Queue, Worker
+from chancy_core import discovery, heartbeat, load
 from chancy_core.executor import Running
 from chancy_core.hint import WATCHED, Hint
 from chancy_core.store.roster import Snapshot
+from chancy_executors.aio import AsyncExecutor
 from tests.stage import Stage, push
 
 pytestmark = pytest.mark.anyio
@@ -87,6 +89,60 @@ async def test_what_cannot_be_told_does_not_cost_the_lease(caplog: pytest.LogCap
 
     assert load.Load(Broken(), hears=False).text() is None  # type: ignore[arg-type]
     assert "cannot tell what the worker runs" in caplog.text
+
+
+class MuteExecutor(AsyncExecutor):
+    """Does not know where its calls run, and says so in a way of its own."""
+
+    asked = 0
+
+    def running(self) -> Any:
+        type(self).asked += 1
+        raise RuntimeError("no idea")
+
+
+class VagueExecutor(MuteExecutor):
+    """Answers what nobody can measure."""
+
+    def running(self) -> Any:
+        type(self).asked += 1
+        return [Running(uuid4(), pid="4711")]  # type: ignore[arg-type]
+
+
+@pytest.fixture(params=[MuteExecutor, VagueExecutor])
+def mute(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[MuteExecutor]:
+    """An executor that is found by this name."""
+    find, made = discovery.load, request.param
+    monkeypatch.setattr(
+        discovery, "load", lambda group, name: made if name == "mute" else find(group, name)
+    )
+    monkeypatch.setattr(made, "asked", 0)
+    return made
+
+
+async def test_an_executor_that_cannot_say_silences_no_other(
+    dsn: str,
+    chancy: Chancy,
+    stage: Stage,
+    mute: type[MuteExecutor],
+    caplog: pytest.LogCaptureFixture,
+):
+    async with Chancy(dsn, notifications=False) as deaf:
+        await deaf.declare(Queue("mute", executor="mute"))
+        await push(deaf, dsn, 1)
+        await push(deaf, dsn, 2, queue="mute")
+        async with Worker(deaf):
+            await stage.until_begun(3)
+            found = await told(deaf, lambda found: bool(found and len(found.jobs) == 3))
+            with anyio.fail_after(20):
+                while mute.asked < 3:
+                    await anyio.sleep(0.02)
+            stage.go.set()
+    assert found is not None
+    assert sorted(job.queue for job in found.jobs) == ["mute", "mute", "q"]
+    said = f"queue mute: its executor, {mute.__name__}, cannot say where its calls run"
+    assert caplog.text.count(said) == 1
+    assert "cannot tell what the worker runs" not in caplog.text
 
 
 def test_a_place_is_measured_by_its_process_or_thread():

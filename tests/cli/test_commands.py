@@ -242,6 +242,20 @@ def test_top(shell: Shell, chancy: Chancy, dsn: str) -> None:
         assert "ann" in shell.people("top", "--once")
 
 
+@pytest.mark.parametrize("seconds", ["0.1", "0", "-1", "3601", "nan", "inf"])
+def test_top_looks_neither_without_a_pause_nor_never(
+    shell: Shell, chancy: Chancy, seconds: str
+) -> None:
+    told = json.loads(shell.programs("top", "--every", seconds, code=2).err)["message"]
+    assert f'"{float(seconds)}" for --every' in told
+    assert "Between two looks are 0.2 to 3600 seconds." in told
+
+
+def test_top_looks_as_often_as_it_is_told(shell: Shell, chancy: Chancy) -> None:
+    assert "nothing runs" in shell.people("top", "--once", "--every", "0.2")
+    assert "nothing runs" in shell.people("top", "--once", "--every", "3600")
+
+
 def test_migrate(shell: Shell, empty_dsn: str) -> None:
     new = {"CHANCY_DSN": empty_dsn}
     shown = shell.people("queue", "list", code=2, **new)

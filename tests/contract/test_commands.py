@@ -15,7 +15,7 @@ from chancy_core.errors import InvalidValue
 from chancy_core.installed import find_executor
 from chancy_core.life import UNWINDING
 from chancy_core.outcome import Kind
-from chancy_executors.command import MOST_GRACE
+from chancy_executors.allowed import MOST_GRACE
 from tests.lines import allowing, asked, failure, python, ran, result, sh
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,8 @@ from chancy_core.executor import Call
 from chancy_core.outcome import Kind, Outcome
 from chancy_core.testing import check_executor
 from chancy_core.testing.exam.commands import LINE, NAME
-from chancy_executors.command import CommandExecutor, Given
+from chancy_executors.allowed import Given
+from chancy_executors.command import CommandExecutor
 from tests.attempts import fifo, is_gone, read
 from tests.lines import allowing, asked, python, ran, result, sh
 

@@ -1,9 +1,8 @@
 """The command `chancy acme report`."""
 
-from cyclopts import App
-
 from chancy_core.cli.invocation import Here
 from chancy_core.statement import Statement
+from cyclopts import App
 
 REPORT = """SELECT tenant, count(*) FROM {acme_ledger}
              WHERE settled > {now}() - make_interval(days => %(days)s)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from contextvars import ContextVar
 
 import anyio
-
 from chancy_core.hookspecs import hookimpl
 from chancy_core.host import Service, WorkerHost
 from chancy_core.job import State

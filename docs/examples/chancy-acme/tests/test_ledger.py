@@ -1,9 +1,9 @@
 import anyio
-
 from chancy import Chancy, Worker, job
-from chancy_acme.ledger import tenant
 from chancy_core.statement import Statement
 from chancy_core.testing import Clock, drain
+
+from chancy_acme.ledger import tenant
 
 
 @job
@@ -14,7 +14,8 @@ def sell(things: int) -> None:
 async def entries(chancy: Chancy) -> list[str]:
     ask = "SELECT tenant FROM {acme_ledger} ORDER BY tenant"
     asked = Statement.written(ask, chancy.names, {}, lambda rows: [row[0] for row in rows])
-    return await chancy.database.run(asked)
+    tenants: list[str] = await chancy.database.run(asked)
+    return tenants
 
 
 async def push(chancy: Chancy, name: str, things: int) -> None:

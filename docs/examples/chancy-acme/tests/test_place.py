@@ -1,6 +1,6 @@
 import pytest
-
 from chancy import Chancy, Worker
+
 from chancy_acme import place
 
 
