@@ -214,10 +214,8 @@ class Executor(abc.ABC):
     ) -> None:
         """Let go of everything: no thread, child or file of this executor's stays behind."""
 
-    @classmethod
-    def check(  # noqa: B027 - most find nothing that is not found by their options
-        cls, options: Any, sources: Sequence[tuple[str, str | None]]
-    ) -> None:
+    @classmethod  # noqa: B027 - what most have to say is said by their options
+    def check(cls, options: Any, sources: Sequence[tuple[str, str | None]]) -> None:
         """Find out, when a queue is declared, what would keep its jobs from being run.
 
         *options* are those of the queue, *sources* the modules in which the declaring process has

@@ -110,6 +110,7 @@ def perform(
     backend: str,
     limited: Callable[[float | None], AbstractContextManager[None]] = lambda _: nullcontext(),
     hooks: Beside = NOBODY,
+    *,
     calling: Callable[[Call, Callable[..., Any], Mapping[str, Any]], Any] | None = None,
 ) -> bytes:
     """Run the call in *message* here and now, and write what came of it.

@@ -72,7 +72,7 @@ def start_a_thread(path: str) -> None:
 def log(text: str) -> None:
     logger.warning("it says %s", text)
     try:
-        raise KeyError(text)
+        {}[text]
     except KeyError:
         logger.exception("it failed")
 
@@ -81,5 +81,3 @@ def log(text: str) -> None:
 def show(text: str) -> None:
     print(text)
     print(text, file=sys.stderr)
-
-

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -35,6 +36,7 @@ _CAUSES = 20
 
 def main(line: int, leash: int) -> None:
     """Serve whoever has the other ends of the socket *line* and of the pipe *leash*."""
+    _hide_handlers()
     wire = Wire(socket.socket(fileno=line))
     try:
         _serve(wire, leash)
@@ -70,6 +72,15 @@ def _serve(wire: "Wire", leash: int) -> None:
             sys.stdout.flush()
             sys.stderr.flush()
         wire.send(ANSWER, answer)
+
+
+def _hide_handlers() -> None:
+    """Have nobody here ask who handles a signal, as event loops do: nobody here can.
+
+    The answer would be an object of the main interpreter's. Both would count their references to
+    it, each with a lock of its own, and miscount them.
+    """
+    signal.getsignal = lambda _: None  # type: ignore[assignment]
 
 
 class Wire:
@@ -110,9 +121,7 @@ class Current:
         self._over = False
         self._now: tuple[Call, Work] | None = None
 
-    def call(
-        self, call: Call, func: Callable[..., Any], arguments: Mapping[str, Any]
-    ) -> Any:
+    def call(self, call: Call, func: Callable[..., Any], arguments: Mapping[str, Any]) -> Any:
         """Call the function in this thread; a coroutine function gets an event loop."""
         work = Work(call.job.func, func, arguments, self._backend)
         self._now = call, work

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import platform
-import time
 from collections.abc import Iterable, Sequence
 from functools import partial
 from types import TracebackType
@@ -13,7 +12,6 @@ from uuid import UUID
 
 import anyio
 import attrs
-from anyio import to_thread
 
 from chancy_core import perform
 from chancy_core.errors import BrokenOffer, InvalidQueue, InvalidValue
@@ -25,8 +23,9 @@ from chancy_executors.subinterpreter import Subinterpreter
 
 log = logging.getLogger("chancy.interpreter")
 
-#: Seconds that interpreters without a job may take to end when their executor closes.
-_LEAVE = 5.0
+#: Seconds that interpreters without a job may take to end when their executor closes, and seconds
+#: between two looks.
+_LEAVE, _LOOK = 5.0, 0.005
 
 
 @attrs.frozen
@@ -78,7 +77,11 @@ class InterpreterExecutor(Executor):
         super().__init__(options, concurrency, host)
 
     @classmethod
-    def check(cls, options: Any, sources: Sequence[tuple[str, str | None]]) -> None:
+    def check(
+        cls,
+        options: Any,  # noqa: ARG003 - they say nothing about what can be loaded
+        sources: Sequence[tuple[str, str | None]],
+    ) -> None:
         """Load the modules that register jobs in a sub-interpreter, and end that again.
 
         Raises `InvalidQueue`, which names the module that refuses. On a Python without
@@ -124,10 +127,20 @@ class InterpreterExecutor(Executor):
         for interpreter in self._idle:
             interpreter.let_go()
         await self._left.close("a sub-interpreter")
-        ending = [one for one in self._all if one.thread.is_alive() and one not in self._left]
-        if ending:
-            with anyio.CancelScope(shield=True):
-                await to_thread.run_sync(_join, ending)
+        with anyio.move_on_after(_LEAVE, shield=True) as waited:
+            while self._ending():
+                await anyio.sleep(_LOOK)
+        if waited.cancelled_caught:
+            log.warning(
+                "%d sub-interpreters have not ended after %g s: what they load takes longer, or "
+                "threads go on in them that their jobs have started",
+                self._ending(),
+                _LEAVE,
+            )
+
+    def _ending(self) -> int:
+        """Count those that were let go and have not ended, but for those whose functions go on."""
+        return sum(one.thread.is_alive() and one not in self._left for one in self._all)
 
     def running(self) -> list[Running]:
         """Return the threads of the calls that run."""
@@ -183,18 +196,3 @@ class InterpreterExecutor(Executor):
             "capabilities": self.capabilities.value,
             "levels": records.levels(),
         }
-
-
-def _join(ending: Sequence[Interpreter]) -> None:
-    """Wait for the threads of interpreters that were let go; name those that do not end."""
-    until = time.monotonic() + _LEAVE
-    for interpreter in ending:
-        interpreter.thread.join(max(0.0, until - time.monotonic()))
-    slow = sum(interpreter.thread.is_alive() for interpreter in ending)
-    if slow:
-        log.warning(
-            "%d sub-interpreters have not ended after %g s: what they load takes longer, or "
-            "threads go on in them that their jobs have started",
-            slow,
-            _LEAVE,
-        )

@@ -52,9 +52,7 @@ async def test_a_worker_leaves_what_does_not_end_and_gives_its_job_back(
 
 
 @pytest.mark.skipif(subinterpreter.AVAILABLE, reason="there are sub-interpreters")
-async def test_a_worker_without_them_leaves_the_queue_alone_and_says_which_python_it_needs(
-    chancy
-):
+async def test_a_worker_without_them_leaves_the_queue_alone_and_says_which_python_it_needs(chancy):
     worker = Worker(chancy)
     with worker.events.subscribe("worker.queue.skipped") as seen:
         async with worker:
