@@ -63,14 +63,15 @@ class Calls(Asking):
 
         A queue that exists keeps its settings unless *upsert*; its `state` and `resume_at` change
         only if a state is given. Raises `UnknownName` if no installed package offers its executor,
-        and `InvalidValue` if its options do not fit; without *check* it is stored all the same, and
-        workers without that executor leave the queue alone, loudly.
+        and `InvalidValue` if its options do not fit, or its executor cannot run the jobs that are
+        registered here; without *check* it is stored all the same, and workers without that
+        executor leave the queue alone, loudly.
         """
-        from chancy_core.installed import find_executor
+        from chancy_core.installed import check_queue_aside
         from chancy_core.store import requests
 
         if check:
-            find_executor(queue)
+            await check_queue_aside(queue)
         declared = requests.declare(self.names, queue, upsert=upsert)
         return self.fitting.learn(await self.ask(declared))
 

@@ -238,6 +238,16 @@ class Executor(abc.ABC):
     ) -> None:
         """Let go of everything: no thread, child or file of this executor's stays behind."""
 
+    @classmethod  # noqa: B027 - what most have to say is said by their options
+    def check(cls, options: Any, sources: Sequence[tuple[str, str | None]]) -> None:
+        """Find out, when a queue is declared, what would keep its jobs from being run.
+
+        *options* are those of the queue, *sources* the modules in which the declaring process has
+        registered jobs, for `registry.load_sources`: none, where a producer knows jobs by their
+        names only. It may block: a coroutine has it called in a thread. What this process lacks
+        and a worker may have is no reason to refuse a queue. Raises `InvalidQueue`.
+        """
+
     def resize(self, concurrency: int) -> None:
         """Run up to *concurrency* calls at once from now on; what runs is not touched."""
         self.concurrency = concurrency

@@ -17,7 +17,7 @@ from anyio.lowlevel import current_token
 
 from chancy_core import codec, discovery, registry
 from chancy_core.capability import Capability
-from chancy_core.errors import InvalidValue, OfferError
+from chancy_core.errors import InvalidQueue, InvalidValue, OfferError
 from chancy_core.executor import Executor, ExecutorHost
 from chancy_core.queue import Queue
 from chancy_core.tags import check_tags
@@ -39,6 +39,26 @@ def find_executor(queue: Queue) -> tuple[type[Executor], Any]:
     made: type[Executor] = discovery.load("chancy.executors", queue.executor)
     what = f"queue {queue.name!r}: executor_options"
     return made, codec.structured(what, queue.executor_options, made.Options)
+
+
+def check_queue(queue: Queue) -> None:
+    """See that a queue can be run as it is declared here; may take a while.
+
+    Raises what `find_executor` does, and `InvalidQueue` for what its executor finds wrong by
+    `Executor.check`.
+    """
+    made, options = find_executor(queue)
+    try:
+        made.check(options, registry.sources())
+    except InvalidValue as exc:
+        raise InvalidQueue(f"queue {queue.name!r}: {exc}") from exc
+
+
+async def check_queue_aside(queue: Queue) -> None:
+    """Do the same, in a thread if the executor has a check of its own."""
+    made, _ = find_executor(queue)
+    if any("check" in vars(kind) for kind in made.__mro__ if kind is not Executor):
+        await to_thread.run_sync(check_queue, queue)
 
 
 def open_executor(queue: Queue, plugins: Sequence[tuple[str, str, str]] = ()) -> Executor:

@@ -113,12 +113,14 @@ def perform(
     hooks: Beside = NOBODY,
     *,
     hears: Callable[[Progress], None] | None = None,
+    calling: Callable[[Call, Callable[..., Any], Mapping[str, Any]], Any] | None = None,
 ) -> bytes:
     """Run the call in *message* here and now, and write what came of it.
 
     A coroutine function gets an event loop of the kind *backend*; *limited* gives a context that
     holds the call to its memory limit, in bytes; *hooks* are the plugins of this process; *hears*
-    is told of the function's progress, in its thread.
+    is told of the function's progress, in its thread; *calling* calls the function in place of
+    `call_here`, where somebody may tell it to end.
     Whatever the function raises, `SystemExit` included, is an outcome: it never ends the process
     that performs it.
     """
@@ -130,7 +132,10 @@ def perform(
             raise refused  # noqa: TRY301 - the job's outcome, like what its function raises
         func, arguments = call.resolve(capabilities)
         with limited(job.limit(LimitKind.MEMORY)):
-            value = call_here(func, arguments, backend)
+            if calling is None:
+                value = call_here(func, arguments, backend)
+            else:
+                value = calling(call, func, arguments)
         kind, body = "ok", codec.salvage(value) if job.keep_result else "null"
     except MemoryError as exc:
         kind, body = _written(errors.MemoryLimitExceeded(f"{job.func}: out of memory: {exc}"))

@@ -119,11 +119,11 @@ class Twins(abc.ABC):
     @twin
     def sync_declare(self, queue: Queue, *, upsert: bool = False, check: bool = True) -> Queue:
         """Store a queue's settings, and return what is stored."""
-        from chancy_core.installed import find_executor
+        from chancy_core.installed import check_queue
         from chancy_core.store import requests
 
         if check:
-            find_executor(queue)
+            check_queue(queue)
         declared = requests.declare(self.names, queue, upsert=upsert)
         return self.fitting.learn(self.ask_sync(declared))
 

@@ -47,6 +47,13 @@ def within(conn: "Sync | Async", request: "Request[T]", names: Names, *, tell: b
     )
 
 
+def is_async(conn: "Sync | Async") -> bool:
+    """Whether what is done on a connection, or a cursor, is awaited."""
+    import psycopg
+
+    return isinstance(conn, psycopg.AsyncConnection | psycopg.AsyncCursor)
+
+
 def run_sync(conn: "psycopg.Connection[Any]", statement: Statement[T]) -> T:
     """Run a statement, whatever cursors and rows the connection makes for its owner."""
     import psycopg

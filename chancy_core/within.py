@@ -12,7 +12,7 @@ from chancy_core.given import Named, Pushable, Which, check_resume, identities, 
 from chancy_core.job import QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names
-from chancy_core.transaction import within
+from chancy_core.transaction import is_async, within
 
 if TYPE_CHECKING:
     import psycopg
@@ -120,11 +120,21 @@ class Within(abc.ABC):
         self, conn: "Sync | Async", queue: Queue, *, upsert: bool = False, check: bool = True
     ) -> Any:
         """Store a queue's settings in the caller's transaction, as `declare` does."""
-        from chancy_core.installed import find_executor
+        from chancy_core.installed import check_queue, check_queue_aside, find_executor
         from chancy_core.store import requests
 
-        if check:
+        if check and is_async(conn):
             find_executor(queue)
+
+            async def checked() -> Queue:
+                await check_queue_aside(queue)
+                declared = requests.declare(self.names, queue, upsert=upsert)
+                stored: Queue = await self._change(conn, declared)
+                return stored
+
+            return checked()
+        if check:
+            check_queue(queue)
         return self._change(conn, requests.declare(self.names, queue, upsert=upsert))
 
     @overload

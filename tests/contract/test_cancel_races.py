@@ -22,6 +22,7 @@ FUNCTIONS = {
     "async": ("tests.unruly.echo_async", "value"),
     "thread": ("tests.unruly.echo", "value"),
     "process": ("tests.unruly.echo", "value"),
+    "interpreter": ("tests.unruly.echo", "value"),
 }
 
 

@@ -319,7 +319,7 @@ async def test_each_that_is_stuck_beyond_the_most_keeps_its_slot_until_it_ends(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("chancy_core.lane.LATE", 0.0)
-    monkeypatch.setattr("chancy_executors.thread._LATE", 0.0)
+    monkeypatch.setattr("chancy_executors.stragglers.LATE", 0.0)
     settled: list[Settlement] = []
     executor = ThreadExecutor(ThreadOptions(max_stuck=1), 2, ExecutorHost((), anyio_backend))
     async with serving(executor, settled) as lane:
