@@ -141,6 +141,7 @@ def perform(
         kind, body = _written(errors.MemoryLimitExceeded(f"{job.func}: out of memory: {exc}"))
     except BaseException as exc:  # noqa: BLE001 - whatever it raises is the job's outcome
         kind, body = _written(exc)
+    call.hears = None  # what a thread of its says later is not that of the next
     return f"{kind}\n{call.changed_meta() or ''}\n{body}".encode()
 
 

@@ -34,8 +34,6 @@ from chancy_executors.pace import Paced
 #: What our end of the pipe holds back at most, in bytes: more than a log record has, so that one
 #: whose sending is cut short, by what a job does on a signal, is sent as a whole all the same.
 _BUFFER = 262_144
-#: Seconds, at least, between two words of a job about its progress.
-_PAUSE = 0.1
 #: The initializer that need not be a function of the worker's own.
 _DJANGO = "django:setup"
 _STATM = Path("/proc/self/statm")
@@ -58,7 +56,7 @@ def main() -> None:
         _send(sink, ANSWER, codec.clean(f"{type(exc).__name__}: {exc}", 1000).encode())
     else:
         _send(sink, ANSWER, b"")
-    progress = Paced[Progress](lambda told: _send(sink, PROGRESS, told.text().encode()), _PAUSE)
+    progress = Paced[Progress](lambda told: _send(sink, PROGRESS, told.text().encode()))
     serve = partial(
         perform,
         capabilities=Capability(setup["capabilities"]),

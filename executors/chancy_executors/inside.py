@@ -24,8 +24,10 @@ from chancy_core import beside, codec, registry
 from chancy_core.errors import ChancyError
 from chancy_core.executor import Call, Capability
 from chancy_core.perform import perform
+from chancy_core.progress import Progress
 from chancy_executors import records
-from chancy_executors.frames import ANSWER, RECORD, framed
+from chancy_executors.frames import ANSWER, PROGRESS, RECORD, framed
+from chancy_executors.pace import Paced
 from chancy_executors.work import Work
 
 #: What Python says when a module in C was not written for sub-interpreters.
@@ -60,14 +62,17 @@ def _serve(wire: "Wire", leash: int) -> None:
         wire.send(ANSWER, b"")
     current = Current(setup["backend"])
     threading.Thread(target=current.heed, args=(leash,), name="chancy-leash").start()
+    progress = Paced[Progress](lambda told: wire.send(PROGRESS, told.text().encode()))
     while message := wire.receive():
         answer = perform(
             message,
             Capability(setup["capabilities"]),
             setup["backend"],
             hooks=hooks,
+            hears=progress.tell,
             calling=current.call,
         )
+        progress.forget()  # the answer has it, in the job's meta
         with suppress(Exception):  # whatever a job has put in their places
             sys.stdout.flush()
             sys.stderr.flush()

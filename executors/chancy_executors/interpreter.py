@@ -154,6 +154,7 @@ class InterpreterExecutor(Executor):
             if not interpreter.loaded:
                 await interpreter.load(self._setup())
             self._busy[call.job.id] = interpreter
+            interpreter.hears = call.hear
             answer = await interpreter.perform(call.job.func, perform.request(call))
         except BaseException:
             self._leave(call, interpreter)

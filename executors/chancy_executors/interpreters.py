@@ -12,8 +12,9 @@ import anyio
 
 from chancy_core.errors import ChildDied, UnknownFunction, Unprepared
 from chancy_core.executor import JOB_THREAD
+from chancy_core.progress import Progress
 from chancy_executors import records
-from chancy_executors.frames import RECORD
+from chancy_executors.frames import PROGRESS, RECORD
 from chancy_executors.subinterpreter import Subinterpreter
 
 log = logging.getLogger("chancy.interpreter")
@@ -41,6 +42,8 @@ class Interpreter:
         self.busy = False
         #: Whether nothing of ours runs in it any more.
         self.over = False
+        #: Told how far the job has come that it runs.
+        self.hears: Callable[[Progress], None] = lambda _: None
         self._ended = ended
         self._problem: str | None = None
         self._data = bytearray()
@@ -113,8 +116,11 @@ class Interpreter:
         try:
             await self._send(len(message).to_bytes(4, "big") + message)
             kind, body = await self._receive()
-            while kind == RECORD:
-                records.handle(body)
+            while kind in {RECORD, PROGRESS}:
+                if kind == RECORD:
+                    records.handle(body)
+                elif told := Progress.parse(body):
+                    self.hears(told)
                 kind, body = await self._receive()
         except (EOFError, ConnectionError) as exc:
             said = f"the sub-interpreter ended before it had answered: {self._problem}"

@@ -8,11 +8,14 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+#: Seconds, at least, between two words of a job about its progress.
+PAUSE = 0.1
+
 
 class Paced(Generic[T]):
     """Passes on what it is told: at once after a pause, else the last of it when that is over."""
 
-    def __init__(self, send: Callable[[T], None], pause: float) -> None:
+    def __init__(self, send: Callable[[T], None], pause: float = PAUSE) -> None:
         """*pause* is in seconds. *send* is called in the thread that tells, or in a timer's."""
         self._send = send
         self._pause = pause
@@ -33,7 +36,6 @@ class Paced(Generic[T]):
                 self._pass_on()
                 return
             self._timer = threading.Timer(wait, self._pass_on)
-            self._timer.daemon = True
             self._timer.start()
 
     def forget(self) -> None:

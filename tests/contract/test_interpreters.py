@@ -19,6 +19,7 @@ from chancy_core import codec, installed, registry
 from chancy_core.errors import BrokenOffer, ChildDied, InvalidQueue, InvalidValue
 from chancy_core.executor import JOB_THREAD, Executor, ExecutorHost
 from chancy_core.outcome import Kind, Outcome
+from chancy_core.progress import Progress
 from chancy_core.run import Attempt
 from chancy_core.testing import check_executor
 from chancy_executors import inside, interpreter, subinterpreter
@@ -532,3 +533,20 @@ def test_what_a_sub_interpreter_loads_for_a_call_is_written_in_python() -> None:
     finally:
         made.destroy()
     assert problem is None
+
+
+@needed
+async def test_how_far_a_job_has_come_is_told_while_it_runs(
+    anyio_backend: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "there"
+    path.touch()
+    tried = at("advance", path=str(path))
+    async with opened("interpreter", anyio_backend, SECLUDED) as executor:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(tried.run, executor)
+            await until(lambda: tried.progress == Progress(99, 100))
+            path.unlink()
+        after = at("count")
+        await after.run(executor)
+    assert after.progress is None
