@@ -70,9 +70,7 @@ class Policy:
     @jitter.validator
     def _known(self, _: "Attribute[str]", value: object) -> None:
         if value not in get_args(Jitter):
-            raise InvalidJob(
-                f'retry: jitter must be "full", "equal" or "none", not {shown(value)}'
-            )
+            raise InvalidJob(f'retry: jitter must be "full", "equal" or "none", not {shown(value)}')
 
     @by_class.validator
     def _of_classes(self, _: Any, rules: "Mapping[str, Policy | None]") -> None:
@@ -107,7 +105,7 @@ class Policy:
     def give_up_on(self, *raised: Classes) -> "Policy":
         """Return this policy for jobs that are not tried again after exceptions of some classes.
 
-            exponential(10).give_up_on(ValueError, "acme.Fatal")
+        exponential(10).give_up_on(ValueError, "acme.Fatal")
         """
         return evolve(self, by_class={**self.by_class, **dict.fromkeys(_names(raised))})
 

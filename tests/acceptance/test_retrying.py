@@ -58,9 +58,7 @@ async def test_what_an_exception_asks_for_is_waited(chancy: Chancy, executor: st
 
 
 @pytest.mark.parametrize("executor", EVERY)
-async def test_a_job_that_snoozes_is_begun_again_and_charged_nothing(
-    chancy: Chancy, executor: str
-):
+async def test_a_job_that_snoozes_is_begun_again_and_charged_nothing(chancy: Chancy, executor: str):
     asked = suited(executor, "put_off", how="snooze", seconds=0.05, times=3)
     done, settled = await ran(chancy, executor, asked)
     snoozed = (Kind.SNOOZED, Verdict(State.SCHEDULED, counted=False, delay=0.05))

@@ -173,7 +173,7 @@ def test_what_is_no_time_is_refused_where_it_is_raised(made: Any, seconds: Any) 
 def test_errors_that_ask_for_time_say_so() -> None:
     assert (RetryAfter(-3).retry_after, RetryAfter(5).retry_after) == (0, 5)
     for nothing in (0, -3):
-        with pytest.raises(InvalidValue, match="0.001 to 31,622,400, and not"):
+        with pytest.raises(InvalidValue, match=r"0\.001 to 31,622,400, and not"):
             Snooze(nothing)
     assert str(RetryAfter(1.5)) == "it asks to be tried again in 1.5 s"
     assert str(RetryAfter(5, "busy")) == "busy"

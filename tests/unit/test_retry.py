@@ -149,13 +149,13 @@ def test_nonsense_is_refused_however_it_is_asked_for(value: Any):
     made = [constant, linear, exponential]
     made += [] if value is None else [constant(5).give_up_after]
     for one in made:
-        with pytest.raises(InvalidJob, match="^retry: (initial|lifetime) must be "):
+        with pytest.raises(InvalidJob, match=r"^retry: (initial|lifetime) must be "):
             one(value)
 
 
 @pytest.mark.parametrize("made", [linear, exponential])
 def test_what_is_to_begin_above_its_most_is_refused(made: Any):
-    with pytest.raises(InvalidJob, match="most must be at least the 600 seconds .* not 300$"):
+    with pytest.raises(InvalidJob, match=r"most must be at least the 600 seconds .* not 300$"):
         made(600)
     assert made(600, most=600).most == 600
 

@@ -136,7 +136,7 @@ def test_other_queues_have_nothing_to_do_with_it(clock: Clock):
 
 
 def test_a_share_of_what_is_done_may_be_retries(clock: Clock):
-    """Of 100 attempts a second a tenth fail: more than the five in a hundred that may be retries."""
+    """Of 100 attempts a second ten fail: more than the five in a hundred that may be retries."""
     retry = plugin(clock, percent(5, least=1))
     begun: list[float] = []
     for number in range(60_000):
@@ -212,5 +212,5 @@ def test_what_lies_behind_is_forgotten(clock: Clock):
     ],
 )
 def test_budgets_that_make_no_sense_are_refused(made: Any):
-    with pytest.raises(InvalidPlugin, match="^budget: "):
+    with pytest.raises(InvalidPlugin, match=r"^budget: "):
         made()

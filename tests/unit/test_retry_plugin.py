@@ -43,7 +43,8 @@ def test_a_job_with_a_policy_is_put_off(kind: Kind):
 @pytest.mark.parametrize("kind", sorted(set(Kind) - set(AGAIN)))
 def test_what_no_further_attempt_can_mend_is_left_to_others(kind: Kind):
     assert chancy_verdict(failed(meta=backoff()), Outcome(kind, retry_after=5)) is None
-    everywhere = Retry(default=constant(5).give_up_on(Exception), budgets={"default": per_minute(1)})
+    policy = constant(5).give_up_on(Exception)
+    everywhere = Retry(default=policy, budgets={"default": per_minute(1)})
     assert everywhere.chancy_verdict(failed(), Outcome(kind, retry_after=5)) is None
 
 
@@ -153,9 +154,7 @@ def test_a_job_is_given_up_on_what_its_policy_names(caplog: pytest.LogCaptureFix
     ],
 )
 def test_a_job_is_given_up_when_its_next_attempt_would_be_too_late(age, asked, verdict):
-    job = failed(
-        meta=retry(constant(5).give_up_after(60)), started_at=NOW + timedelta(seconds=age)
-    )
+    job = failed(meta=retry(constant(5).give_up_after(60)), started_at=NOW + timedelta(seconds=age))
     assert chancy_verdict(job, raised("Exception", retry_after=asked)) == verdict
 
 
@@ -165,7 +164,11 @@ def test_a_class_may_have_an_end_of_its_own():
     job = failed(meta=retry(policy), started_at=NOW + timedelta(seconds=100))
     ends = {
         classes: chancy_verdict(job, raised(*classes, "Exception"))
-        for classes in [("ValueError",), ("ConnectionError", "OSError"), ("TimeoutError", "OSError")]
+        for classes in [
+            ("ValueError",),
+            ("ConnectionError", "OSError"),
+            ("TimeoutError", "OSError"),
+        ]
     }
     assert list(ends.values()) == [GIVEN_UP, later(5), GIVEN_UP]
 
