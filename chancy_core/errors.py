@@ -20,6 +20,8 @@
     ├── QueueNotFound (LookupError)
     ├── LeaseLost                       the job is not (any more) the caller's to settle
     ├── AttemptOver                     the attempt that runs here was ended from outside
+    ├── RetryAfter                      a job raises it: it failed, and its next attempt waits
+    ├── Snooze                          a job raises it: not now, but later; nothing has failed
     ├── JobFailed                       the job that you waited for did not succeed
     ├── CommandFailed                   a command left with a status that is no success
     ├── KitError                        the testing kit cannot do that, or not in this database
@@ -36,6 +38,11 @@ Each message says who, what, and what would have been right.
 """
 
 from collections.abc import Mapping
+
+from chancy_core.showing import shown
+
+#: The most seconds for which a job can ask to be put off: a year.
+LONGEST_WAIT = 366 * 86_400
 
 
 class ChancyError(Exception):
@@ -119,6 +126,57 @@ class LeaseLost(ChancyError):
 
 class AttemptOver(ChancyError):
     """The attempt that runs here was ended from outside: nobody waits for what it returns."""
+
+
+class RetryAfter(ChancyError):
+    """The function of a job raises it: the attempt has failed, and the next one is to wait.
+
+        raise RetryAfter(float(response.headers["Retry-After"]), "the service is busy")
+
+    If the job has attempts left, the next begins *seconds* later and no sooner: up to a year, and
+    what is less than 0 is 0. Any exception with such a number, or a timedelta, as its attribute
+    `retry_after` asks for the same. It is the plugin `retry` that keeps to it.
+
+    Raises `InvalidValue` for what is no such number.
+    """
+
+    def __init__(self, seconds: float, message: str = "") -> None:
+        self.retry_after = max(0.0, _seconds("RetryAfter", seconds, float("-inf")))
+        super().__init__(seconds, message)
+
+    def __str__(self) -> str:
+        return str(self.args[1]) or f"it asks to be tried again in {self.retry_after:g} s"
+
+
+class Snooze(ChancyError):
+    """The function of a job raises it: there is nothing to be done yet, and nothing has failed.
+
+        if not order.paid:
+            raise Snooze(3600)
+
+    The job is begun again *seconds* later: 0.001 to a year. Such an attempt does not count, and
+    leaves no error; how many there were stands in the job's meta, as `snoozed`. A job that is to be
+    run at most once fails instead, since it may not begin again.
+
+    Raises `InvalidValue` for what is no such number.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.retry_after = _seconds("Snooze", seconds, 0.001)
+        super().__init__(seconds)
+
+    def __str__(self) -> str:
+        return f"it asks to be begun again in {self.retry_after:g} s"
+
+
+def _seconds(who: str, given: float, least: float) -> float:
+    number = isinstance(given, int | float) and not isinstance(given, bool)
+    if not number or not least <= given <= LONGEST_WAIT:
+        raise InvalidValue(
+            f"{who}(…) takes a number of seconds, {max(0, least):g} to {LONGEST_WAIT:,}, "
+            f"and not {shown(given)}"
+        )
+    return float(given)
 
 
 class JobFailed(ChancyError):

@@ -21,6 +21,7 @@ class Kind(enum.StrEnum):
     TIMEOUT = "timeout"
     MEMORY = "memory"
     CHILD_DIED = "child-died"
+    SNOOZED = "snoozed"  #: the function asked to be begun again later: nothing went wrong
     UNSUPPORTED = "unsupported"  #: the queue's executor cannot run such a job
     UNKNOWN_FUNCTION = "unknown-function"  #: this worker's code has not registered it
     UNPREPARED = "unprepared"  #: a plugin that it needs could not prepare it here
@@ -42,6 +43,11 @@ class Outcome:
     failure: Failure | None = None
     #: What the function made of the job's meta, as JSON, whatever the ending; None: it stays.
     meta: str | None = field(default=None, repr=codec.veiled)
+    #: The class of what it raised, and those that this one is derived from, by their names
+    #: (`perform.class_name`), the nearest first.
+    classes: tuple[str, ...] = ()
+    #: Seconds for which what it raised asks to be waited, before the next attempt.
+    retry_after: float | None = None
 
 
 @frozen
@@ -90,7 +96,8 @@ def settle(job: QueuedJob, outcome: Outcome) -> Verdict:
     """Decide what becomes of *job* after *outcome*. Pure; a job is retried at once.
 
     A job that is refused is given back with delays of 5, 10, 20, 40 and then 60 s, and fails when
-    they would amount to more than `UNKNOWN_TIMEOUT`.
+    they would amount to more than `UNKNOWN_TIMEOUT`. One that snoozes is begun again when it has
+    asked to be.
     """
     if (clear := _CLEAR.get(outcome.kind)) is not None:
         return clear
@@ -99,9 +106,17 @@ def settle(job: QueuedJob, outcome: Outcome) -> Verdict:
         if sum(_delay(n) for n in range(refusals + 1)) > UNKNOWN_TIMEOUT:
             return Verdict(State.FAILED, counted=False)
         return Verdict(State.SCHEDULED, counted=False, delay=_delay(refusals))
+    if outcome.kind is Kind.SNOOZED:
+        return _snoozed(job, outcome.retry_after or 0.0)
     if outcome.kind is Kind.SHUTDOWN:  # what was begun may not be begun again if at most once
         return Verdict(State.LOST if job.at_most_once else State.PENDING, counted=False)
     return Verdict(State.FAILED if job.attempts + 1 >= job.max_attempts else State.PENDING)
+
+
+def _snoozed(job: QueuedJob, delay: float) -> Verdict:
+    if job.at_most_once:  # it has begun, and may not begin again: `Attempt` says so
+        return Verdict(State.FAILED, counted=False)
+    return Verdict(State.SCHEDULED if delay else State.PENDING, counted=False, delay=delay)
 
 
 def _refusals(job: QueuedJob) -> int:

@@ -8,15 +8,16 @@ import inspect
 import json
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
 from functools import partial
 from operator import attrgetter
 from typing import Any
 
 import attrs
 
-from chancy_core import codec, errors
+from chancy_core import codec, errors, registry
 from chancy_core.beside import NOBODY, Beside
 from chancy_core.executor import Call, Capability
 from chancy_core.job import Failure, Limit, LimitKind, QueuedJob, State
@@ -24,11 +25,27 @@ from chancy_core.progress import Progress
 
 
 class Raised(errors.ExecutionError):
-    """The function raised, in another process or interpreter; *failure* says what."""
+    """The function raised, in another process or interpreter; *failure* says what.
 
-    def __init__(self, failure: Failure) -> None:
+    *classes* are the names of its class and of those that this one is derived from, the nearest
+    first; *retry_after* the seconds that it asks to be waited for, if it does.
+    """
+
+    def __init__(
+        self, failure: Failure, classes: Iterable[str] = (), retry_after: float | None = None
+    ) -> None:
         super().__init__(f"{failure.type}: {failure.message}")
         self.failure = failure
+        self.classes = tuple(classes) or (failure.type,)
+        self.retry_after = retry_after
+
+    @classmethod
+    def of(cls, exc: BaseException) -> "Raised":
+        """Return what is to be known of an exception; never raises, whatever the exception is."""
+        if isinstance(exc, Raised):
+            return exc
+        classes = (class_name(kind) for kind in type(exc).__mro__ if kind is not object)
+        return cls(describe(exc), classes, _asked(exc))
 
 
 #: Errors that keep their class on the way back, since they mean something to the worker.
@@ -80,8 +97,11 @@ def reply(call: Call, answer: bytes) -> codec.Encoded:
     call.new_meta = meta.decode() or None
     if kind == b"ok":
         return codec.Encoded(body, "utf-8")
-    failure = Failure(**json.loads(body))
-    raise _OWN[failure.type](failure.message) if kind == b"own" else Raised(failure)
+    told = json.loads(body)
+    failure = Failure(**told["failure"])
+    if kind == b"own":
+        raise _OWN[failure.type](failure.message)
+    raise Raised(failure, told["classes"], told["retry_after"])
 
 
 def describe(exc: BaseException, attempt: int = 0, kind: str = "error") -> Failure:
@@ -90,10 +110,33 @@ def describe(exc: BaseException, attempt: int = 0, kind: str = "error") -> Failu
         trace = codec.clean("".join(traceback.format_exception(exc)))
     except Exception:  # noqa: BLE001 - the same
         trace = ""
-    name, module = type(exc).__qualname__, type(exc).__module__
-    full = name if module in {"builtins", errors.__name__} else codec.clean(f"{module}.{name}")
-    said = codec.said(exc)
-    return Failure(attempt=attempt, kind=kind, type=full, message=said, traceback=trace)
+    name, said = class_name(type(exc)), codec.said(exc)
+    return Failure(attempt=attempt, kind=kind, type=name, message=said, traceback=trace)
+
+
+def class_name(kind: type[BaseException]) -> str:
+    """Return how the class of an exception is called, in whichever process it is raised.
+
+    By its module and its name; those that are built in, and ours, by their name alone, and those
+    of a script by the name of its file.
+    """
+    name, module = kind.__qualname__, str(kind.__module__)
+    if module in {"builtins", errors.__name__}:
+        return name
+    module = registry.main_name() if module == "__main__" else module
+    return codec.clean(f"{module.removesuffix('.__main__')}.{name}")
+
+
+def _asked(exc: BaseException) -> float | None:
+    """Return the seconds for which an exception asks to be waited, if it does."""
+    try:
+        given = getattr(exc, "retry_after", None)
+        seconds = given.total_seconds() if isinstance(given, timedelta) else given
+        if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not seconds >= 0:
+            return None
+        return float(min(seconds, errors.LONGEST_WAIT))
+    except Exception:  # noqa: BLE001 - it is the code of who knows whom
+        return None
 
 
 def call_here(func: Callable[..., Any], arguments: Mapping[str, Any], backend: str) -> Any:
@@ -146,8 +189,13 @@ def perform(
 
 
 def _written(exc: BaseException) -> tuple[str, str]:
-    failure = describe(exc)
-    return "own" if failure.type in _OWN else "error", json.dumps(attrs.asdict(failure))
+    raised = Raised.of(exc)
+    told = {
+        "failure": attrs.asdict(raised.failure),
+        "classes": raised.classes,
+        "retry_after": raised.retry_after,
+    }
+    return "own" if raised.failure.type in _OWN else "error", json.dumps(told)
 
 
 def _call(message: bytes) -> tuple[Call, Exception | None]:

@@ -12,7 +12,7 @@ from chancy_core.beside import NOBODY
 from chancy_core.executor import Call, Executor
 from chancy_core.job import LimitKind, QueuedJob
 from chancy_core.outcome import COUNTED, Kind, Outcome
-from chancy_core.perform import Raised, describe
+from chancy_core.perform import Raised
 from chancy_core.plugins import WorkerPlugins
 from chancy_core.plugins.contexts import AttemptContexts
 from chancy_core.progress import Progress
@@ -28,6 +28,8 @@ _KINDS: dict[type[Exception], Kind] = {
     errors.MemoryLimitExceeded: Kind.MEMORY,
     errors.ChildDied: Kind.CHILD_DIED,
 }
+#: Under which name the meta of a job says how often it has snoozed.
+SNOOZED = "snoozed"
 #: The outcome of nearly all jobs: nothing went wrong, and there is nothing to tell.
 _DONE = Outcome(Kind.SUCCESS, "null")
 
@@ -150,17 +152,49 @@ class Attempt:
         return _DONE if result is None else Outcome(Kind.SUCCESS, codec.salvage(result))
 
     def _told(self, outcome: Outcome) -> Outcome:
-        """Add to an outcome what the function has made of the job's meta."""
+        """Add to an outcome what the function, or its snoozing, has made of the job's meta."""
         meta = None if self._call is None else self._call.changed_meta()
+        if outcome.kind is Kind.SNOOZED:
+            meta = _snoozed_again(self.job, meta)
         return outcome if meta is None else evolve(outcome, meta=meta)
 
     def _failed(self, exc: BaseException) -> Outcome:
+        raised = Raised.of(exc)
+        if errors.Snooze.__name__ in raised.classes and raised.retry_after:
+            if not self.job.at_most_once:
+                return Outcome(Kind.SNOOZED, retry_after=raised.retry_after)
+            raised = Raised.of(_never_again(self.job, exc))
         kind = _KINDS.get(type(exc), Kind.ERROR) if isinstance(exc, Exception) else Kind.ERROR
         if isinstance(exc, errors.TimeLimitExceeded):
             kind = Kind.TIMEOUT
         number = self.job.attempts + 1 if kind in COUNTED else 0
-        failure = exc.failure if isinstance(exc, Raised) else describe(exc)
+        failure = raised.failure
         if self._call is not None and self._call.output:
             trace, printed = failure.traceback.rstrip(), self._call.output
             failure = evolve(failure, traceback=f"{trace}\n--- output of the child ---\n{printed}")
-        return Outcome(kind, failure=evolve(failure, attempt=number, kind=kind.value))
+        failure = evolve(failure, attempt=number, kind=kind.value)
+        return Outcome(
+            kind, failure=failure, classes=raised.classes, retry_after=raised.retry_after
+        )
+
+
+def _never_again(job: QueuedJob, snooze: BaseException) -> errors.InvalidJob:
+    """Return the error of a job that snoozed, and that may not begin again."""
+    never = errors.InvalidJob(
+        f"job {job.func!r}: at_most_once leaves no second beginning, so that it cannot be snoozed: "
+        "let it push another job for later, or do without at_most_once"
+    )
+    never.__cause__ = snooze
+    return never
+
+
+def _snoozed_again(job: QueuedJob, changed: str | None) -> str | None:
+    """Return the meta of a job, in which it is counted how often it has snoozed, as JSON."""
+    meta = dict(job.meta) if changed is None else codec.as_object(changed)
+    before = meta.get(SNOOZED)
+    meta[SNOOZED] = before + 1 if type(before) is int else 1
+    try:
+        return codec.encode(meta, f"meta of {job.func}")
+    except errors.InvalidValue as exc:
+        log.warning("job %s: it is not counted that it snoozes: %s", job.id, exc)
+        return changed

@@ -17,7 +17,7 @@ import anyio
 import attrs
 from anyio import to_thread
 
-from chancy import INJECTED, QueuedJob, job
+from chancy import INJECTED, QueuedJob, RetryAfter, Snooze, job
 from chancy_core.errors import TimeLimitExceeded
 
 #: Lets go of all `hold` that run in this process.
@@ -54,6 +54,14 @@ async def tomorrow_async(when: datetime, who: "UUID") -> list[Any]:
 
 class Refusal(Exception):
     """An error of the job's own, of a class that no built-in knows."""
+
+
+class Throttled(Refusal):
+    """An error of somebody else's, which says for how long to wait."""
+
+    def __init__(self, retry_after: Any) -> None:
+        super().__init__("too many requests")
+        self.retry_after = retry_after
 
 
 @job
@@ -213,6 +221,32 @@ async def note_async(key: str, then: str = "", *, me: QueuedJob = INJECTED) -> N
 async def note_and_hold(key: str, *, me: QueuedJob = INJECTED) -> None:
     me.meta["key"] = key
     await anyio.sleep_forever()
+
+
+#: What a job can raise to be put off.
+ASKING = {"retry_after": RetryAfter, "attribute": Throttled, "snooze": Snooze}
+
+
+def _put_off(me: QueuedJob, how: str, seconds: float, times: int) -> dict[str, Any]:
+    if me.claims <= times:
+        me.meta["said"] = how
+        raise ASKING[how](seconds)
+    return {"attempts": me.attempts, "errors": len(me.errors), "meta": dict(me.meta)}
+
+
+@job
+def put_off(
+    how: str, seconds: float, times: int = 1, *, me: QueuedJob = INJECTED
+) -> dict[str, Any]:
+    return _put_off(me, how, seconds, times)
+
+
+@job
+async def put_off_async(
+    how: str, seconds: float, times: int = 1, *, me: QueuedJob = INJECTED
+) -> dict[str, Any]:
+    await anyio.sleep(0)
+    return _put_off(me, how, seconds, times)
 
 
 library = logging.getLogger("acme.library")

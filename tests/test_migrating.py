@@ -21,7 +21,7 @@ SECTIONS = {
     "Executors": 26,
     "Events": 11,
     "Synchronous calls": 8,
-    "Shipped plugins": 4,
+    "Shipped plugins": 6,
 }
 #: A fault or a wish of the existing system's, by its number, or the section of what users ask for.
 REASON = re.compile(r"\((?:.*, )?(?:W\d+|S\d+|#\d+|section 4)\)")

@@ -89,7 +89,7 @@ class _Drain:
             func, times = self._ran.most_common(1)[0]
             raise KitError(
                 f"{self._limit} attempts were made and jobs are due still: {func} ran {times} "
-                "times; does it push itself without end? drain(limit=...) allows more"
+                "times; does it push itself, or snooze, without end? drain(limit=...) allows more"
             )
         ran = await runner.attempt(queues=self._queues)
         if ran is None:

@@ -20,6 +20,7 @@ PAGES = [
     "executors",
     "hooks",
     "plugins",
+    "retry",
     "migrating-from-chancy",
 ]
 

@@ -9,7 +9,7 @@ from uuid import UUID
 import anyio
 import pytest
 
-from chancy import INJECTED, Chancy, QueuedJob, job
+from chancy import INJECTED, Chancy, QueuedJob, Snooze, job
 
 #: The application under test, for jobs that push jobs.
 app: list[Chancy] = []
@@ -47,6 +47,13 @@ async def fail(until: int, *, me: QueuedJob = INJECTED) -> int:
     said.append(me.attempts)
     if me.attempts < until:
         raise Refused(f"try {me.attempts + 1}")
+    return me.attempts
+
+
+@job(name="kit.nap", queue="mail")
+async def nap(times: int, *, me: QueuedJob = INJECTED) -> int:
+    if me.meta.get("snoozed", 0) < times:
+        raise Snooze(3600)
     return me.attempts
 
 

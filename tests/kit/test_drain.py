@@ -20,6 +20,7 @@ from tests.kit.jobs import (
     greet,
     held,
     hold,
+    nap,
     plain,
     wait,
 )
@@ -52,6 +53,17 @@ async def test_a_job_is_tried_as_often_as_it_would_be(chancy_app: Chancy):
     assert [error.message for error in by_id[bad.id].errors] == ["try 1", "try 2", "try 3"]
     with pytest.raises(JobFailed, match=r"(?s)1 of 2 jobs.*kit.fail.*failed.*Refused: try 3.*File"):
         ran.check()
+
+
+async def test_a_job_that_snoozes_waits_for_the_clock(chancy_app: Chancy):
+    await chancy_app.push(nap.bind(times=3))
+    assert (await drain(chancy_app, reraise=True)).counts == {State.SCHEDULED: 1}
+    ran = await drain(chancy_app, with_scheduled=True, reraise=True)
+    assert (ran.attempts, ran.counts) == (3, {State.SUCCEEDED: 1})
+    assert (ran.jobs[0].returned, ran.jobs[0].meta) == (0, {"snoozed": 3})
+    await chancy_app.push(nap.bind(times=1_000))
+    with pytest.raises(KitError, match=r"5 attempts .* kit.nap ran 5 times; does it .*snooze"):
+        await drain(chancy_app, with_scheduled=True, limit=5)
 
 
 async def test_what_a_job_raised_is_raised_once_it_has_failed_for_good(chancy_app: Chancy):

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chancy import QueuedJob, State
+from chancy_core.errors import LONGEST_WAIT
 from chancy_core.job import Failure
 from chancy_core.outcome import COUNTED, UNKNOWN_TIMEOUT, Kind, Outcome, Verdict, settle
 
@@ -37,7 +38,8 @@ def jobs(draw: st.DrawFn) -> QueuedJob:
 
 def apply(job: QueuedJob, kind: Kind, verdict: Verdict) -> QueuedJob:
     """Return the job as the store leaves it."""
-    errors = job.errors if kind is Kind.SUCCESS else (*job.errors, failure(kind.value))
+    leaves_none = kind in {Kind.SUCCESS, Kind.SNOOZED}
+    errors = job.errors if leaves_none else (*job.errors, failure(kind.value))
     return evolve(
         job, state=verdict.state, attempts=job.attempts + int(verdict.counted), errors=errors
     )
@@ -82,6 +84,14 @@ def test_a_job_is_tried_as_often_as_it_may_be(job: QueuedJob, kind: Kind) -> Non
 @given(jobs())
 def test_a_stopped_worker_costs_a_job_nothing(job: QueuedJob) -> None:
     assert settle(job, Outcome(Kind.SHUTDOWN)) == Verdict(State.PENDING, counted=False)
+
+
+@given(jobs(), st.floats(0.001, LONGEST_WAIT))
+def test_a_snooze_costs_a_job_nothing_but_time(job: QueuedJob, seconds: float) -> None:
+    asked = Outcome(Kind.SNOOZED, retry_after=seconds)
+    assert settle(job, asked) == Verdict(State.SCHEDULED, counted=False, delay=seconds)
+    once = evolve(job, at_most_once=True, max_attempts=1, attempts=0)
+    assert settle(once, asked) == Verdict(State.FAILED, counted=False)
 
 
 @given(jobs())

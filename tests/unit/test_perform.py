@@ -1,16 +1,18 @@
 """The bytes of a call to the bytes of its reply."""
 
 import json
+import math
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from chancy import Limit, QueuedJob, State
-from chancy_core import codec, perform
+from chancy import Limit, QueuedJob, RetryAfter, Snooze, State
+from chancy_core import codec, perform, registry
 from chancy_core.errors import InvalidValue, MemoryLimitExceeded, UnknownFunction, Unsupported
 from chancy_core.executor import Call, Capability
 from tests import jobs
@@ -103,3 +105,78 @@ def test_a_call_is_resolved_where_it_runs() -> None:
         call("tomorrow", when="x").resolve(ALL)
     with pytest.raises(UnknownFunction):
         call("nobody").resolve(ALL)
+
+
+@pytest.mark.parametrize("func", ["put_off", "put_off_async"])
+def test_what_an_exception_is_and_asks_for_crosses_with_it(func: str) -> None:
+    asked = call(func, how="attribute", seconds=2.5)
+    with pytest.raises(perform.Raised) as caught:
+        performed(asked)
+    named = ("tests.jobs.Throttled", "tests.jobs.Refusal", "Exception", "BaseException")
+    assert (caught.value.classes, caught.value.retry_after) == (named, 2.5)
+    assert perform.Raised.of(caught.value) is caught.value
+    with pytest.raises(perform.Raised, match="Snooze: it asks to be begun again in 7 s") as caught:
+        performed(call(func, how="snooze", seconds=7))
+    assert caught.value.classes[:2] == ("Snooze", "ChancyError")
+    assert caught.value.retry_after == 7
+
+
+YEAR = 366 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("given", "asked"),
+    [
+        *((5, 5), (0, 0), (0.25, 0.25), (timedelta(minutes=1), 60)),
+        *((math.inf, YEAR), (10**400, YEAR), (timedelta.max, YEAR)),
+        *((given, None) for given in (-1, math.nan, timedelta(-1), "5", None, True, [], print)),
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_is_no_time_asks_for_nothing(given: Any, asked: float | None) -> None:
+    assert perform.Raised.of(jobs.Throttled(given)).retry_after == asked
+
+
+def test_an_exception_may_refuse_to_be_asked() -> None:
+    class Mute(Exception):
+        @property
+        def retry_after(self) -> float:
+            raise RuntimeError("ask me not")
+
+    raised = perform.Raised.of(Mute())
+    assert raised.retry_after is None
+    assert raised.classes[0].endswith("test_an_exception_may_refuse_to_be_asked.<locals>.Mute")
+
+
+def test_a_class_has_one_name_wherever_it_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Own(Exception):
+        __module__ = "__main__"
+
+    monkeypatch.setattr(registry, "main_name", lambda: "app")
+    kinds = (TimeoutError, RetryAfter, jobs.Refusal, json.JSONDecodeError, Own)
+    assert [perform.class_name(kind).rpartition("<locals>")[2] for kind in kinds] == [
+        *("TimeoutError", "RetryAfter", "tests.jobs.Refusal", "json.decoder.JSONDecodeError"),
+        ".Own",
+    ]
+    assert perform.class_name(Own).startswith("app.")
+    Own.__module__ = "acme.__main__"
+    assert perform.class_name(Own).startswith("acme.test_")
+
+
+@pytest.mark.parametrize("seconds", ["5", None, True, [], math.nan, math.inf, 10**400, YEAR + 1])
+@pytest.mark.parametrize("made", [RetryAfter, Snooze])
+def test_what_is_no_time_is_refused_where_it_is_raised(made: Any, seconds: Any) -> None:
+    with pytest.raises(InvalidValue, match=rf"^{made.__name__}\(…\) takes a number of seconds"):
+        made(seconds)
+
+
+def test_errors_that_ask_for_time_say_so() -> None:
+    assert (RetryAfter(-3).retry_after, RetryAfter(5).retry_after) == (0, 5)
+    for nothing in (0, -3):
+        with pytest.raises(InvalidValue, match=r"0\.001 to 31,622,400, and not"):
+            Snooze(nothing)
+    assert str(RetryAfter(1.5)) == "it asks to be tried again in 1.5 s"
+    assert str(RetryAfter(5, "busy")) == "busy"
+    for error in (RetryAfter(5, "busy"), Snooze(7)):
+        again = pickle.loads(pickle.dumps(error))
+        assert (str(again), again.retry_after) == (str(error), error.retry_after)

@@ -16,6 +16,8 @@ from chancy_core.errors import JobNotFound as JobNotFound
 from chancy_core.errors import LeaseLost as LeaseLost
 from chancy_core.errors import MigrationsNeeded as MigrationsNeeded
 from chancy_core.errors import QueueNotFound as QueueNotFound
+from chancy_core.errors import RetryAfter as RetryAfter
+from chancy_core.errors import Snooze as Snooze
 from chancy_core.function import INJECTED as INJECTED
 from chancy_core.function import JobFunction as JobFunction
 from chancy_core.job import Job as Job
@@ -49,6 +51,8 @@ __all__ = [
     "QueueNotFound",
     "QueuedJob",
     "Reference",
+    "RetryAfter",
+    "Snooze",
     "State",
     "Worker",
     "job",

@@ -75,6 +75,12 @@ async def raises(bench: Bench) -> None:
                     f"a function that raises {name}({text!r}) should end in that error",
                     told(outcome),
                 )
+            outcome = await bench.outcome(executor, f"fail{kind}", how="snooze")
+            expect(
+                (outcome.kind, outcome.retry_after) == (Kind.SNOOZED, 7),
+                "a function that raises Snooze(7) should be put off by 7 seconds",
+                told(outcome),
+            )
         await bench.still_works(executor, "an error")
 
 

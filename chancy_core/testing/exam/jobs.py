@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 
+from chancy_core.errors import Snooze
 from chancy_core.function import INJECTED
 from chancy_core.job import QueuedJob
 from chancy_core.registry import job
@@ -73,6 +74,8 @@ async def known_async(*, me: QueuedJob = INJECTED) -> dict[str, Any]:
 def _fail(how: str) -> None:
     if how == "exit":
         sys.exit("no way")
+    if how == "snooze":
+        raise Snooze(7)
     raise Refusal("no way") if how == "refuse" else Stubborn(lock=threading.Lock())
 
 

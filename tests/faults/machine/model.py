@@ -21,6 +21,7 @@ ENDS = {
     Kind.UNSUPPORTED: ("failed", False),
     Kind.SHUTDOWN: ("pending", False),
     Kind.UNKNOWN_FUNCTION: ("scheduled", False),
+    Kind.SNOOZED: ("scheduled", False),
 }
 
 
@@ -162,6 +163,8 @@ class Model:
         if kind is Kind.UNKNOWN_FUNCTION:
             delay = self._refused(job)
             state = "scheduled"
+        elif kind is Kind.SNOOZED:
+            state = "failed" if job.at_most_once else state if delay else "pending"
         elif kind is Kind.SHUTDOWN and job.at_most_once:
             state = "lost"
         elif state is None:
@@ -170,7 +173,7 @@ class Model:
         if state not in FINISHED and job.cancelling:
             state, counted = "cancelled", False
         job.attempts += counted
-        if kind not in {Kind.SUCCESS, Kind.CANCELLED, Kind.SHUTDOWN}:
+        if kind not in {Kind.SUCCESS, Kind.CANCELLED, Kind.SHUTDOWN, Kind.SNOOZED}:
             job.kinds.append(kind.value)
         if state in FINISHED:
             self._finish(job, state)

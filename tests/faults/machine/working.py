@@ -69,9 +69,9 @@ class Working(Claiming):
     def _settlement(claimed: Claimed, kind: Kind, delay: float) -> Settlement:
         job = claimed.job
         failure = Failure(attempt=1, kind=kind.value, type="E", message="no")
-        ends_well = kind in {Kind.SUCCESS, Kind.CANCELLED, Kind.SHUTDOWN}
+        ends_well = kind in {Kind.SUCCESS, Kind.CANCELLED, Kind.SHUTDOWN, Kind.SNOOZED}
         result = "1" if kind is Kind.SUCCESS else None
-        outcome = Outcome(kind, result, None if ends_well else failure)
+        outcome = Outcome(kind, result, None if ends_well else failure, retry_after=delay)
         verdict = settle(job, outcome)
         if delay and kind in {Kind.ERROR, Kind.TIMEOUT} and verdict.state is State.PENDING:
             verdict = Verdict(State.SCHEDULED, delay=delay)  # as a plugin decides
