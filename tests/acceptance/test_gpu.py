@@ -1,4 +1,4 @@
-"""A queue for GPUs: its jobs compute there, on the worker that found one by itself, and nowhere else.
+"""A queue for GPUs: its jobs compute on the worker that found one by itself, and nowhere else.
 
 Once on a GPU, through the driver that it has, where there is one; and anywhere, with a library that
 stands in for the driver, so that all but the kernel itself is tried.

@@ -45,7 +45,8 @@ def measure(cell: Cell, sides: Sequence[Side], server: str, rounds: int, size: i
                         raise
                     figures.failed[side.name] = str(exc)
                     figures.answers.pop(side.name)
-                    print(f"{said} failed: {exc}", flush=True)
+                    how = "left out" if isinstance(exc, Missing) else "failed"
+                    print(f"{said} {how}: {exc}", flush=True)
                 else:
                     figures.answers[side.name].append(answer)
                     print(f"{said} {_shown(cell, answer)}", flush=True)

@@ -1,4 +1,4 @@
-"""A machine that seems to have a GPU: a library in place of libcuda, a program of nvidia-smi's name.
+"""A machine that seems to have a GPU: a library is named as libcuda, a program as nvidia-smi.
 
 So all that surrounds a kernel can be tried where there is no GPU: what the driver is asked, how a
 worker finds its tag, and how the GPU is hidden from it.

@@ -13,13 +13,27 @@ from tests.gpu import cuda, stand_in
 from tests.gpu.cuda import CudaError, Driver
 
 #: What is called for one kernel, in this order; the last five give back what was taken.
-CALLS = """
-cuInit cuDeviceGet cuDeviceGetName cuDevicePrimaryCtxRetain cuCtxSetCurrent
-cuModuleLoadData cuModuleGetFunction
-cuMemAlloc_v2 cuMemcpyHtoD_v2 cuMemAlloc_v2 cuMemcpyHtoD_v2
-cuLaunchKernel cuCtxSynchronize cuMemcpyDtoH_v2
-cuMemFree_v2 cuMemFree_v2 cuModuleUnload cuCtxSetCurrent cuDevicePrimaryCtxRelease_v2
-""".split()
+CALLS = [
+    "cuInit",
+    "cuDeviceGet",
+    "cuDeviceGetName",
+    "cuDevicePrimaryCtxRetain",
+    "cuCtxSetCurrent",
+    "cuModuleLoadData",
+    "cuModuleGetFunction",
+    "cuMemAlloc_v2",
+    "cuMemcpyHtoD_v2",
+    "cuMemAlloc_v2",
+    "cuMemcpyHtoD_v2",
+    "cuLaunchKernel",
+    "cuCtxSynchronize",
+    "cuMemcpyDtoH_v2",
+    "cuMemFree_v2",
+    "cuMemFree_v2",
+    "cuModuleUnload",
+    "cuCtxSetCurrent",
+    "cuDevicePrimaryCtxRelease_v2",
+]
 #: How many things stay held if nothing is given back by these.
 KEEPS = {"cuMemFree_v2": 2, "cuModuleUnload": 1, "cuDevicePrimaryCtxRelease_v2": 1}
 OUT_OF_MEMORY, UNHEARD_OF = 2, 12345
