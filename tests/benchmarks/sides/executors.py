@@ -33,7 +33,7 @@ QUEUES = {
         on("thread", 20),
         on("process", 2, max_jobs_per_child=None),
         on("subprocess", 2, commands={"nothing": {"argv": ["true"]}}),
-        on("interpreter", 2),
+        on("interpreter", 2, max_jobs_per_interpreter=None),
         on("dask", 16, workers=2),  # more than it has threads: they need not wait for the next
     )
 }
