@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
@@ -38,11 +38,13 @@ class Fleet:
     def __exit__(self, *exc: object) -> None:
         self._ends.close()
 
-    def start(self, name: str, backend: str, **options: float) -> subprocess.Popen[str]:
+    def start(
+        self, name: str, backend: str, *, environment: Mapping[str, str] = {}, **options: float
+    ) -> subprocess.Popen[str]:
         told = [f"--{option}={value}" for option, value in options.items()]
         process = self.processes[name] = subprocess.Popen(
             [sys.executable, "-W", "error", str(SCRIPT), backend, name, *told],
-            env=os.environ | {"CHANCY_DSN": self.dsn},
+            env=os.environ | {"CHANCY_DSN": self.dsn} | dict(environment),
             stdout=subprocess.PIPE,
             text=True,
         )

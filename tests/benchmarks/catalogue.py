@@ -1,5 +1,7 @@
 """All cells: what is measured, on which sides, and what is owed."""
 
+from attrs import evolve
+
 from tests.benchmarks.cells import PYTHON_PEERS, RATE, Cell, Column, Owed, Side, ours, own
 
 #: What everything is measured against, and what it is measured for.
@@ -53,6 +55,15 @@ PUSHES = (
     ),
 )
 
+EXECUTORS = {  # and how many of the jobs each gets, so that none takes ten seconds
+    "async": 1.0,
+    "thread": 0.3,
+    "process": 0.15,
+    "subprocess": 0.02,
+    "interpreter": 0.1,
+    "dask": 0.03,
+}
+
 DRAINS = (
     Cell(
         "drain",
@@ -93,6 +104,23 @@ DRAINS = (
         both("drains"),
         (Owed(OURS, 1_000),),
         reference=OURS,
+    ),
+    Cell(
+        "executors",
+        "what a job that does nothing takes on each executor: of the processor, on asyncio, in the"
+        " worker with its children, and in the server",
+        50_000,
+        tuple(
+            evolve(ours(name, "executors", "--on", name), share=share)
+            for name, share in EXECUTORS.items()
+        ),
+        columns=(
+            RATE,
+            Column("worker_us", "worker, µs a job"),
+            Column("server_us", "server, µs a job"),
+            Column("jobs", "jobs"),
+        ),
+        reference="async",
     ),
     Cell(
         "fairness",

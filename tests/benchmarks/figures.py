@@ -18,7 +18,7 @@ class Figures:
     cell: Cell
     size: int
     answers: dict[str, list[Answer]] = field(factory=dict)
-    #: Peers that could not do it, and why.
+    #: Those that could not do it, and why.
     failed: dict[str, str] = field(factory=dict)
 
     @property

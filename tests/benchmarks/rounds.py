@@ -18,10 +18,15 @@ class Failed(Exception):
     """A side could not do what a cell asks for; says what it printed."""
 
 
+class Missing(Failed):
+    """A side lacks something here, such as a newer Python; says what."""
+
+
 def measure(cell: Cell, sides: Sequence[Side], server: str, rounds: int, size: int) -> Figures:
     """Measure all sides in turns, so often; what each gave is printed as it comes.
 
-    A peer that fails is left out from then on. Raises `Failed` where one of ours does.
+    A peer that fails is left out from then on, and so is whoever lacks something. Raises `Failed`
+    where one of ours fails.
     """
     figures = Figures(cell, size, {side.name: [] for side in sides})
     with ExitStack() as keeping:
@@ -36,11 +41,12 @@ def measure(cell: Cell, sides: Sequence[Side], server: str, rounds: int, size: i
                 try:
                     answer = _once(cell, side, server, size, kept.get(side.name))
                 except Failed as exc:
-                    if side.name not in PEER_NAMES:
+                    if side.name not in PEER_NAMES and not isinstance(exc, Missing):
                         raise
                     figures.failed[side.name] = str(exc)
                     figures.answers.pop(side.name)
-                    print(f"{said} failed: {exc}", flush=True)
+                    how = "left out" if isinstance(exc, Missing) else "failed"
+                    print(f"{said} {how}: {exc}", flush=True)
                 else:
                     figures.answers[side.name].append(answer)
                     print(f"{said} {_shown(cell, answer)}", flush=True)
@@ -69,4 +75,7 @@ def _once(cell: Cell, side: Side, server: str, size: int, kept: str | None) -> A
     if done.returncode:
         said = (done.stderr or done.stdout).strip()[-2000:]
         raise Failed(f"{side.name} at {cell.name}: {said}")
-    return {name: float(value) for name, value in json.loads(done.stdout.splitlines()[-1]).items()}
+    answer = json.loads(done.stdout.splitlines()[-1])
+    if why := answer.get("missing"):
+        raise Missing(why)
+    return {name: float(value) for name, value in answer.items()}

@@ -1,9 +1,12 @@
 """What the benchmark makes of its figures: ratios, what is owed, tables, the page, the plots."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import psutil
 import pytest
 
 from tests.benchmarks import kept, page, plot, report
@@ -11,7 +14,8 @@ from tests.benchmarks.catalogue import CELLS, LIMIT, OURS, TRIO
 from tests.benchmarks.cells import PEER_NAMES, PYTHON_PEERS, SCALE, Cell, Column, Owed, Side, scaled
 from tests.benchmarks.figures import Figures
 from tests.benchmarks.peers import PEERS
-from tests.benchmarks.rounds import Failed, measure
+from tests.benchmarks.rounds import Failed, Missing, _once, measure
+from tests.benchmarks.sides import processor
 from tests.benchmarks.spans import longest_gap
 
 PYTHON = [peer.name for peer in PEERS if peer.language == "Python"]
@@ -173,6 +177,49 @@ def test_a_peer_that_fails_is_left_out_and_one_of_ours_ends_the_cell(
     assert found.rounds == 3
     with pytest.raises(Failed):
         measure(cell, [Side("ours", ["fails"])], "no server", 3, 10)
+
+
+def answering(name: str, text: str) -> Side:
+    return Side(name, [sys.executable, "-c", f"print({text!r})"])
+
+
+def test_a_side_of_ours_that_lacks_something_here_says_what() -> None:
+    cell = Cell("executors", "", 1, ())
+    lacks = answering("interpreter", '{"missing": "it needs Python 3.13"}')
+    with pytest.raises(Missing, match=r"^it needs Python 3\.13$"):
+        _once(cell, lacks, "no server", 1, "a DSN")
+    assert _once(cell, answering("async", '{"rate": 2}'), "no server", 1, "a DSN") == {"rate": 2.0}
+
+
+def test_such_a_side_is_left_out_and_the_table_has_its_reason(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def once(cell: Cell, side: Side, *_: object) -> dict[str, float]:
+        if side.name == "interpreter":
+            raise Missing("it needs Python 3.13")
+        return {"rate": 1.0}
+
+    monkeypatch.setattr("tests.benchmarks.rounds._once", once)
+    cell = Cell("executors", "", 1, (), reference="async")
+    found = measure(cell, [Side("async", []), Side("interpreter", [])], "no server", 3, 10)
+    assert found.answers == {"async": [{"rate": 1.0}] * 3}
+    assert report.table(found).splitlines()[-1] == "* interpreter could not: it needs Python 3.13"
+
+
+def test_what_a_process_has_used_is_what_its_children_have_used_too() -> None:
+    burn = "import time\nwhile time.process_time() < 0.3: pass\n"
+    wait = "print('burnt', flush=True); input()"
+    before = processor.of_this()
+    subprocess.run([sys.executable, "-c", burn], check=True)
+    command = [sys.executable, "-c", burn + wait]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        meanwhile = processor.of_this() - before  # one has ended, one has not
+        assert processor.of_tree(psutil.Process(child.pid)) >= 0.28  # in ticks of 10 ms
+        child.communicate(b"\n")
+    assert meanwhile >= 0.56
+    assert meanwhile <= processor.of_this() - before < meanwhile + 0.25  # and no one twice
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 import psycopg
 
 DSN = os.environ["CHANCY_BENCHMARK_DSN"]
-Answer = float | dict[str, float]
+#: A rate, or figures by their names; a text says why there are none here.
+Answer = float | dict[str, float] | str
 
 
 def until_done(left: str) -> float:
@@ -46,7 +47,9 @@ def main(
 
 def answer(found: Answer) -> None:
     """Print what was found: a rate, if it is a number."""
-    print(json.dumps(found if isinstance(found, dict) else {"rate": found}), flush=True)
+    if not isinstance(found, dict):
+        found = {"missing": found} if isinstance(found, str) else {"rate": found}
+    print(json.dumps(found), flush=True)
 
 
 def analyze(*tables: str) -> None:

@@ -1,7 +1,4 @@
-"""The jobs and queues of our own sides, and what all of them do: on which loop, from what to when.
-
-A module of its own, so that child processes and other workers find the jobs under one name.
-"""
+"""The queues of our own sides, and what all of them do: on which loop, from what to when."""
 
 import os
 import time
@@ -13,9 +10,18 @@ import anyio
 import psycopg
 from anyio import to_thread
 
-from chancy import Chancy, Job, Queue, Worker, job
+from chancy import Chancy, Job, Queue, Worker
 from chancy_core.statement import Names
 from tests.benchmarks.peers import side
+from tests.benchmarks.sides.functions import (  # noqa: F401 - all sides have them from here
+    RAN,
+    SPANS,
+    counted,
+    nothing,
+    plain,
+    short,
+    spanned,
+)
 
 T = TypeVar("T")
 BACKEND = os.environ.get("CHANCY_BENCHMARK_BACKEND", "asyncio")
@@ -23,41 +29,6 @@ QUEUE = Queue("q", executor="async", concurrency=200)
 NAMES = Names()
 #: What has been done here: finished jobs that were only made to be there are called otherwise.
 DONE = "SELECT count(*) FROM chancy_history WHERE state = 'succeeded' AND func <> 'benchmark.past'"
-
-#: The numbers of the jobs that ran in this process, and when: begun, ended, by the machine's clock.
-RAN: list[int] = []
-SPANS: list[tuple[int, float, float]] = []
-
-
-@job(name="benchmark.nothing", queue="q")
-async def nothing(number: int) -> None:
-    """Do nothing: what is measured is everything around it."""
-
-
-@job(name="benchmark.plain", queue="q")
-def plain(number: int) -> None:
-    """Do nothing, in a thread or a process."""
-
-
-@job(name="benchmark.short", queue="q")
-async def short(number: int) -> None:
-    """Wait for 1 ms, as for somebody's answer."""
-    await anyio.sleep(0.001)
-
-
-@job(name="benchmark.counted", queue="q")
-async def counted(number: int) -> None:
-    """Remember that it ran."""
-    RAN.append(number)
-
-
-@job(name="benchmark.spanned", queue="q")
-async def spanned(number: int, seconds: float) -> None:
-    """Remember when it ran, and for how long."""
-    begin = time.monotonic()
-    if seconds:
-        await anyio.sleep(seconds)
-    SPANS.append((number, begin, time.monotonic()))
 
 
 def jobs(function: Any, numbers: Iterable[int], **settings: Any) -> Iterator[Job]:
