@@ -133,11 +133,13 @@ async def test_an_executor_that_cannot_say_silences_no_other(
         await push(deaf, dsn, 2, queue="mute")
         async with Worker(deaf):
             await stage.until_begun(3)
-            found = await told(deaf, lambda found: bool(found and len(found.jobs) == 3))
-            with anyio.fail_after(20):
-                while mute.asked < 3:
-                    await anyio.sleep(0.02)
-            stage.go.set()
+            try:
+                found = await told(deaf, lambda found: bool(found and len(found.jobs) == 3))
+                with anyio.fail_after(20):
+                    while mute.asked < 3:
+                        await anyio.sleep(0.02)
+            finally:
+                stage.go.set()
     assert found is not None
     assert sorted(job.queue for job in found.jobs) == ["mute", "mute", "q"]
     said = f"queue mute: its executor, {mute.__name__}, cannot say where its calls run"

@@ -6,10 +6,11 @@ from uuid import uuid4
 import anyio
 import pytest
 from chancy import Chancy, Queue, QueuedJob, State, Worker, job
+from chancy_core import perform
 from chancy_core.executor import Call, ExecutorHost
 from chancy_core.testing import check_executor
 
-from chancy_acme.nice import NiceExecutor, Options
+from chancy_acme.nice import GONE, NiceExecutor, Options
 
 
 @job(queue="reports")
@@ -34,24 +35,46 @@ async def test_its_processes_stand_back(chancy_app: Chancy) -> None:
     assert done.result() == min(19, os.nice(0) + 3)
 
 
+def held() -> Call:
+    """A call that does not come to an end by itself."""
+    now = datetime.now(UTC)
+    return Call(QueuedJob(stay.name, id=uuid4(), state=State.RUNNING, created_at=now), "{}")
+
+
 async def test_it_says_in_which_process_a_call_runs(anyio_backend: str) -> None:
-    held = QueuedJob(stay.name, id=uuid4(), state=State.RUNNING, created_at=datetime.now(UTC))
-    host = ExecutorHost([(__name__, None)], anyio_backend)
+    call, host = held(), ExecutorHost([(__name__, None)], anyio_backend)
     async with NiceExecutor(Options(), 1, host) as executor:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(executor.run, Call(held, "{}"))
+            tasks.start_soon(executor.run, call)
             with anyio.fail_after(30):
                 while not executor.running():
                     await anyio.sleep(0.01)
             (place,) = executor.running()
             pid = place.pid or 0
-            assert place.job == held.id
+            assert place.job == call.job.id
             assert pid > 0
             os.kill(pid, 0)
             tasks.cancel_scope.cancel()
         assert executor.running() == []
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+async def test_a_process_ends_with_its_worker_whatever_runs(anyio_backend: str) -> None:
+    host = ExecutorHost([(__name__, None)], anyio_backend)
+    async with NiceExecutor(Options(), 1, host) as executor:
+        child = await executor._child()
+
+        async def ask() -> None:
+            with pytest.raises(GONE):
+                await child.ask(perform.request(held()))
+
+        with anyio.fail_after(30):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(ask)
+                await anyio.wait_all_tasks_blocked()
+                await child._to.aclose()  # as the system does it for a worker that has died
+        assert await child.end() == 0
 
 
 @pytest.mark.parametrize("niceness", [-1, 20, "5"])
