@@ -88,7 +88,7 @@ class ThreadExecutor(Executor):
                 self._perform, work, limiter=self._limiter, abandon_on_cancel=True
             )
         finally:
-            del self._works[call.job.id]
+            self._works.pop(call.job.id, None)
             if not work.ended:
                 self._leave(call, work)
 
