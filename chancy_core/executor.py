@@ -105,6 +105,8 @@ class Call:
     new_meta: str | None = field(default=None, init=False, repr=False)
     #: What of it goes on, when `run` was cancelled: of an executor that cannot end its function.
     left: Left | None = field(default=None, init=False)
+    #: Whether the job goes back into the queue, when `run` was cancelled: another claim follows.
+    goes_back: bool = field(default=False, init=False)
     #: What its function has printed, or the end of it, where the executor keeps that: a failure of
     #: the attempt is stored with it.
     output: str | None = field(default=None, init=False, repr=False)
@@ -136,11 +138,15 @@ class Call:
             arguments |= self.hooks.arguments(self.job, made)
         return self.hooks.around(self.job, made), arguments
 
-    def end(self) -> None:
+    def end(self, *, goes_back: bool = False) -> None:
         """Say that the attempt is over: its function sees it by `job.over`, in whatever thread.
 
-        The worker does so when it cancels `run`. Functions that run elsewhere are not told.
+        *goes_back* says that nobody wants it ended: only this worker does not go on with it.
+
+        The worker does so when it cancels `run`. A function that runs elsewhere is told by its
+        executor, or not at all.
         """
+        self.goes_back = goes_back
         if self._given is not None:
             object.__setattr__(self._given, "_over", True)
 
@@ -232,6 +238,13 @@ class Executor(abc.ABC):
         For executors that cannot end a function.
         """
         return ()
+
+    def settled(self, jobs: Sequence[QueuedJob]) -> None:  # noqa: B027 - most keep nothing
+        """Hear of outcomes that are written by now, or never will be. It must not wait for anything.
+
+        For executors that keep what has come of a call until then: what a worker that dies had not
+        written is found by the job's next claim.
+        """
 
     @abc.abstractmethod
     async def run(self, call: Call) -> Any:

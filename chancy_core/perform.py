@@ -104,17 +104,24 @@ def call_here(func: Callable[..., Any], arguments: Mapping[str, Any], backend: s
     return anyio.run(partial(func, **arguments), backend=backend)
 
 
+#: How a function is called: the call, the function, its arguments, and the kind of event loop that
+#: a coroutine function gets.
+Calling = Callable[[Call, Callable[..., Any], Mapping[str, Any], str], Any]
+
+
 def perform(
     message: bytes,
     capabilities: Capability,
     backend: str,
     limited: Callable[[float | None], AbstractContextManager[None]] = lambda _: nullcontext(),
     hooks: Beside = NOBODY,
+    calling: Calling = lambda _, func, arguments, backend: call_here(func, arguments, backend),
 ) -> bytes:
     """Run the call in *message* here and now, and write what came of it.
 
     A coroutine function gets an event loop of the kind *backend*; *limited* gives a context that
-    holds the call to its memory limit, in bytes; *hooks* are the plugins of this process.
+    holds the call to its memory limit, in bytes; *hooks* are the plugins of this process; *calling*
+    calls the function, for those who have to tell it something meanwhile.
     Whatever the function raises, `SystemExit` included, is an outcome: it never ends the process
     that performs it.
     """
@@ -126,7 +133,7 @@ def perform(
             raise refused  # noqa: TRY301 - the job's outcome, like what its function raises
         func, arguments = call.resolve(capabilities)
         with limited(job.limit(LimitKind.MEMORY)):
-            value = call_here(func, arguments, backend)
+            value = calling(call, func, arguments, backend)
         kind, body = "ok", codec.salvage(value) if job.keep_result else "null"
     except MemoryError as exc:
         kind, body = _written(errors.MemoryLimitExceeded(f"{job.func}: out of memory: {exc}"))

@@ -54,7 +54,7 @@ class Attempt:
         if self._told_at is None:
             self._told_at = anyio.current_time()
         if self._call is not None:
-            self._call.end()
+            self._call.end(goes_back=how is Kind.SHUTDOWN)
         self.scope.cancel()
 
     @property

@@ -9,11 +9,23 @@ from anyio import to_thread
 from attrs import evolve
 
 from chancy import Limit
+from chancy_core.executor import Executor
+from chancy_core.outcome import Outcome
 from chancy_core.run import Attempt
 from tests.attempts import attempt
 from tests.dask_cluster import DaskCluster
 
 SOURCE = "tests.remote_jobs"
+
+
+class Sent(Attempt):
+    """An attempt whose outcome is written at once."""
+
+    async def run(self, executor: Executor, plugins: Any = None) -> Outcome:
+        try:
+            return await super().run(executor, plugins)
+        finally:
+            executor.settled([self.job])
 
 
 def sent(
@@ -28,7 +40,7 @@ def sent(
     made = attempt(func, *limits, **kwargs)
     changes = {"claims": claims, "at_most_once": at_most_once}
     job = evolve(made.job, func=f"{SOURCE}.{func}", id=id_ or uuid4(), **changes)
-    return Attempt(evolve(made.claimed, job=job))
+    return Sent(evolve(made.claimed, job=job))
 
 
 async def came(true: Callable[[], object], within: float = 30.0) -> None:

@@ -5,8 +5,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -14,14 +14,20 @@ from tests.fleet import until
 
 ROOT = Path(__file__).parent.parent
 HOST = "127.0.0.1"
+#: How many workers it has.
+SIZE = 2
+#: How many tasks a worker has with it, for each of its threads.
+SATURATION = "DASK_DISTRIBUTED__SCHEDULER__WORKER_SATURATION"
 
 
 class DaskCluster:
     """Processes of Dask; all are gone at the end, whatever happened."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, saturation: str = "1.0") -> None:
         self.folder = folder
+        self._settings = {SATURATION: saturation, "PYTHONPATH": str(ROOT)}
         self.workers: dict[int, subprocess.Popen[bytes]] = {}
+        self._client: Any = None
         with socket.socket() as free:  # a scheduler that is started anew has the same
             free.bind((HOST, 0))
             self.port = free.getsockname()[1]
@@ -34,28 +40,37 @@ class DaskCluster:
         self._ends = ExitStack()
         try:
             self.start_scheduler()
-            self.start_worker()
-            self.start_worker()
+            self.mend()
         except BaseException:
-            self._ends.close()
+            self.__exit__()
             raise
         return self
 
     def __exit__(self, *exc: object) -> None:
+        self._disconnect()
         self._ends.close()
 
-    def _start(self, program: str, *told: str) -> "subprocess.Popen[bytes]":
-        log = self._ends.enter_context((self.folder / f"{program}.log").open("ab"))
-        process = subprocess.Popen(
-            [sys.executable, "-m", f"distributed.cli.dask_{program}", "--no-dashboard", *told],
-            cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
-            stdout=log,
-            stderr=log,
-        )
-        self._ends.callback(process.wait)
-        self._ends.callback(process.kill)
-        return process
+    def mend(self) -> None:
+        """Start what has been killed, so that it is whole again, and nothing is left in it."""
+        if self.scheduler.poll() is not None or self.left:
+            self.kill_scheduler()
+            self.start_scheduler()
+            self.replace_workers()
+        for pid, process in tuple(self.workers.items()):
+            if process.poll() is not None:
+                del self.workers[pid]
+        while len(self.workers) < SIZE:
+            self.start_worker()
+        pids = set(self.workers)
+        until(lambda: self.known == pids, 30, "the Dask workers")
+
+    def replace_workers(self) -> None:
+        """Kill all workers, as they would leave without their scheduler, and start others."""
+        for pid in tuple(self.workers):
+            process = self.workers.pop(pid)
+            process.kill()
+            process.wait()
+            self.start_worker()
 
     def start_scheduler(self) -> None:
         """Start it, and wait until it listens."""
@@ -65,40 +80,63 @@ class DaskCluster:
         self.scheduler = self._start("scheduler", *told)
         until(lambda: file.exists() and _is_json(file), 30, "a Dask scheduler")
 
-    def start_worker(self) -> int:
-        """Start a worker, wait until the scheduler knows it, and return its pid."""
-        known = self.known
+    def kill_scheduler(self) -> None:
+        self._disconnect()
+        self.scheduler.kill()
+        self.scheduler.wait()
+
+    def start_worker(self) -> None:
+        """Start a worker. The scheduler will know it when it is there."""
         told = ("--no-nanny", "--nthreads", "1", "--memory-limit", "0", "--host", HOST)
         where = ("--local-directory", str(self.folder), "--resources", "GPU=1")
         process = self._start("worker", self.address, *told, *where)
         self.workers[process.pid] = process
-        until(lambda: self.known > known, 30, "a Dask worker")
-        return process.pid
+
+    def _start(self, program: str, *told: str) -> "subprocess.Popen[bytes]":
+        log = self._ends.enter_context((self.folder / f"{program}.log").open("ab"))
+        process = subprocess.Popen(
+            [sys.executable, "-m", f"distributed.cli.dask_{program}", "--no-dashboard", *told],
+            cwd=ROOT,
+            env=os.environ | self._settings,
+            stdout=log,
+            stderr=log,
+        )
+        self._ends.callback(process.wait)
+        self._ends.callback(process.kill)
+        return process
 
     def kill(self, pid: int) -> None:
         """Kill a worker, and wait until the scheduler knows that it is gone."""
-        known = self.known
         process = self.workers.pop(pid)
         process.kill()
         process.wait()
-        until(lambda: self.known < known, 30, "the end of a Dask worker")
+        until(lambda: pid not in self.known, 30, "the end of a Dask worker")
 
-    @contextmanager
-    def client(self) -> Iterator[Any]:
+    @property
+    def client(self) -> Any:
+        """A client of Dask itself."""
         from distributed import Client
 
-        with Client(self.address, set_as_default=False, timeout=10) as client:
-            yield client
+        if self._client is None:
+            self._client = Client(self.address, set_as_default=False, timeout=10)
+        return self._client
+
+    def _disconnect(self) -> None:
+        if self._client is not None:
+            with suppress(OSError):
+                self._client.close()
+            self._client = None
 
     def ask(self, question: Callable[..., Any]) -> Any:
         """Return what a function answers that is called with the scheduler, as `dask_scheduler`."""
-        with self.client() as client:
-            return client.run_on_scheduler(question)
+        return self.client.run_on_scheduler(question)
 
     @property
-    def known(self) -> int:
-        """How many workers the scheduler knows."""
-        known: int = self.ask(lambda dask_scheduler: len(dask_scheduler.workers))
+    def known(self) -> set[int]:
+        """Which workers the scheduler knows, by their processes."""
+        known: set[int] = self.ask(
+            lambda dask_scheduler: {worker.pid for worker in dask_scheduler.workers.values()}
+        )
         return known
 
     @property
@@ -109,6 +147,17 @@ class DaskCluster:
                 *map(str, dask_scheduler.tasks),
                 *dask_scheduler.extensions["publish"].datasets,
             ]
+        )
+        return found
+
+    @property
+    def seen(self) -> dict[str, tuple[str, set[str]]]:
+        """The tasks that the scheduler knows: the state of each, and by whom it is wanted."""
+        found: dict[str, tuple[str, set[str]]] = self.ask(
+            lambda dask_scheduler: {
+                key: (task.state, {client.client_key for client in task.who_wants or ()})
+                for key, task in dask_scheduler.tasks.items()
+            }
         )
         return found
 

@@ -5,24 +5,30 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
 import anyio
 import attrs
 
 from chancy_core import perform
 from chancy_core.errors import BrokenOffer, InvalidValue, Unprepared
-from chancy_core.executor import Call, Capability, Executor, ExecutorHost
-from chancy_executors.connection import Connection, Task
+from chancy_core.executor import Call, Capability, Executor, ExecutorHost, Left
+from chancy_core.job import QueuedJob
+from chancy_executors.connection import PAUSE, Connection, Task
 from chancy_executors.crossing import Crossing
 from chancy_executors.engine import Engine
+from chancy_executors.local import LocalCluster
 
 log = logging.getLogger("chancy.dask")
 
 #: Under how many earlier claims of a job a task of it is looked for.
 EARLIER = 50
+#: Seconds for which the end of a function is waited for, and for which answers are when we close,
+#: until they are written.
+ENDING, WRITING = 1.0, 2.0
 
 
 def _is_address(_: Any, __: Any, value: str | None) -> None:
@@ -87,8 +93,8 @@ class DaskExecutor(Executor):
     Functions are looked up by their names in the environment of the Dask worker that runs them.
     Calls and answers cross as JSON. The key of a task is the job's id and the number of its claim.
     On a cluster with an address a task outlives the worker that sent it: whoever claims the job
-    next waits for the same task. A task that has begun cannot be ended: one whose call is cancelled
-    or late runs on, and what it returns is thrown away.
+    next waits for the same task. There a function that runs cannot be ended: it is told that it is
+    over, and what it returns is thrown away. On a cluster of our own its process is killed.
     """
 
     Options = DaskOptions
@@ -108,17 +114,24 @@ class DaskExecutor(Executor):
             "backend": host.backend,
             "capabilities": self.capabilities.value,
         }
-        connection = Connection(
-            options.address,
-            json.dumps(setup).encode(),
-            size=options.workers or concurrency,
-            adaptive=options.adaptive,
-            resources=options.resources,
+        own = None
+        if options.address is None:
+            own = LocalCluster(options.workers or concurrency, options.adaptive)
+        told = json.dumps(setup).encode()
+        self._engine = Engine(
+            Connection(options.address, told, resources=options.resources, local=own)
         )
-        self._engine = Engine(connection)
         #: What has been sent and has not ended.
         self._sent: set[Task] = set()
+        #: What has answered and is kept over there until that is written, by job and claim.
+        self._kept: dict[tuple[UUID, int], Task] = {}
+        self._left: list[Left] = []
         self._problem: BaseException | None = None
+
+    @property
+    def left(self) -> Iterable[Left]:
+        """The functions that go on over there although their attempts are closed."""
+        return [left for left in self._left if left.where()]
 
     async def __aenter__(self) -> Self:
         """Start the cluster, or connect to it. Raises `Unprepared` if that fails."""
@@ -144,6 +157,9 @@ class DaskExecutor(Executor):
         traceback: TracebackType | None,
     ) -> None:
         """Disconnect, and end a cluster of our own with all its processes."""
+        with anyio.move_on_after(WRITING, shield=True):
+            while self._kept:  # they are about to be written; if not, somebody will find them
+                await anyio.sleep(PAUSE)
         await self._leave()
 
     async def _leave(self) -> None:
@@ -177,6 +193,12 @@ class DaskExecutor(Executor):
         if self.options.workers is None:
             self._engine.resize(concurrency)
 
+    def settled(self, jobs: Sequence[QueuedJob]) -> None:
+        """Let go of answers that are written."""
+        kept = [self._kept.pop((job.id, job.claims), None) for job in jobs]
+        if tasks := [task for task in kept if task is not None]:
+            self._engine.let_go(tasks)
+
     async def run(self, call: Call) -> Any:
         """Have a Dask worker perform the call, and return what it answers."""
         if self._closed.is_set():
@@ -194,16 +216,29 @@ class DaskExecutor(Executor):
         try:
             await task.ended.wait()
         except BaseException:
-            task.dropped = True
-            self._engine.take(task)
+            await self._give_up(call, task)
             raise
         finally:
             self._sent.discard(task)
         if task.error is not None:
             raise task.error
+        if task.kept:
+            self._kept[job.id, job.claims] = task
         return perform.reply(call, task.answer)
 
+    async def _give_up(self, call: Call, task: Task) -> None:
+        """Have a task end that nobody waits for, or leave it to the job's next claim."""
+        if call.goes_back and self.options.address and not task.once:
+            self._engine.leave(task)
+            return
+        self._engine.drop(task)
+        with anyio.move_on_after(ENDING, shield=True):
+            await task.ended.wait()
+        if where := task.where:
+            call.left = Left(call.job, lambda: task.where, where)
+            self._left = [*self.left, call.left]
 
-def _call_all(calls: list[Callable[[], None]]) -> None:
+
+def _call_all(calls: list[Callable[[], object]]) -> None:
     for call in calls:
         call()

@@ -1,8 +1,9 @@
-"""What becomes of calls that are sent to Dask: begun, found again, cut off, answered."""
+"""What becomes of calls that are sent to Dask: begun, found again, cut off, answered, ended."""
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -18,120 +19,134 @@ log = logging.getLogger("chancy.dask")
 CLOSING = 20.0
 #: Seconds between two looks at a task that was found, which may be gone as it is.
 LOOK = 5.0
-#: How many times at once results are fetched; each time all that have come meanwhile.
-FETCHES = 2
+#: Results are fetched together: of all that end within so many seconds, or sooner, once those are
+#: such a part of all that are waited for.
+TOGETHER, PART = 0.05, 0.25
 
 
 class Engine:
     """Sees tasks to their ends, on an event loop of asyncio in a thread of its own.
 
-    `take`, `resize` and `stop` may be called from other threads; all else happens on that loop.
+    What has no underscore, but `run`, may be called from other threads; all else happens there.
     """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._inbox: Crossing[Task | None] | None = None
+        self._inbox: Crossing[Task | Callable[[], object]] | None = None
         self._leaving = False
+        #: How many tasks run over there, for all that is known here.
+        self._waited = 0
         #: What has ended, and whose results have not been fetched.
         self._finished: list[Task] = []
 
     def take(self, task: Task) -> None:
-        """See to a task: to its end, or, if it was dropped, that it is released."""
-        self._wake(task)
+        """See to a task, to its end."""
+        self._send(task)
+
+    def drop(self, task: Task) -> None:
+        """End a task that nobody waits for: as far as that can be done, which is told."""
+        task.dropped = True
+        self._send(lambda: self._tasks.start_soon(self._end, task))
+
+    def leave(self, task: Task) -> None:
+        """Let a task be found by whoever claims its job next."""
+        task.dropped = True
+        self._send(partial(self._connection.leave, task))
+
+    def let_go(self, tasks: Sequence[Task]) -> None:
+        """Release answers that were kept."""
+        self._send(partial(self._connection.let_go, tasks))
 
     def resize(self, concurrency: int) -> None:
         """Have room for as many calls at once, where that is ours to have."""
-        self._connection.size = concurrency
-        self._wake(None)
+        if self._connection.local is not None:
+            self._connection.local.size = concurrency
+            self._send(self._connection.local.grow)
 
     def stop(self) -> None:
         """Leave, wherever it has come to."""
         self._leaving = True
-        self._wake(None)
+        self._send(lambda: self._scope.cancel())
 
-    def _wake(self, thing: Task | None) -> None:
+    def _send(self, thing: Task | Callable[[], object]) -> None:
         if self._inbox is not None:
             self._inbox.send(thing)
 
     async def run(
-        self, tell: Callable[[Callable[[], None]], None], opened: Callable[[], None]
+        self, tell: Callable[[Callable[[], object]], None], opened: Callable[[], None]
     ) -> None:
         """Serve until told to stop. What the worker's loop is to know is called there by *tell*."""
         self._tell = tell
-        self._fetching = CapacityLimiter(FETCHES)
+        self._some = anyio.Event()
+        # A process of our own may be killed between two fetches, and not during one.
+        self._fetching = CapacityLimiter(math.inf if self._connection.local is None else 1)
         try:
             with anyio.CancelScope() as self._scope:
                 self._inbox = Crossing(self._receive)
-                self._look()
+                if self._leaving:
+                    self._scope.cancel()
                 await self._connection.open()
-                self._connection.grow()
                 async with anyio.create_task_group() as self._tasks:
                     tell(opened)
-                    await anyio.sleep_forever()
+                    await self._fetch()
         finally:
             with anyio.move_on_after(CLOSING, shield=True) as late:
                 await self._connection.close()
             if late.cancelled_caught:
                 log.error("a Dask cluster or the way to it did not close within %g s", CLOSING)
 
-    def _receive(self, things: list[Task | None]) -> None:
-        fresh = []
-        for task in things:
-            if task is None:
-                self._look()
-            elif task.dropped:
-                self._connection.let_go([task])
-            elif task.earlier:
-                self._tasks.start_soon(self._attach, task)
-            else:
-                fresh.append(task)
-        if fresh:
-            self._tasks.start_soon(self._start, fresh)
-
-    def _look(self) -> None:
-        if self._leaving:
-            self._scope.cancel()
-        else:
-            self._connection.grow()
+    def _receive(self, things: list[Task | Callable[[], object]]) -> None:
+        tasks = [thing for thing in things if isinstance(thing, Task)]
+        if tasks:
+            self._tasks.start_soon(self._begin, tasks)
+        for thing in things:
+            if not isinstance(thing, Task):
+                thing()
 
     # -- how a task begins -------------------------------------------------------------------------
 
-    async def _start(self, tasks: list[Task]) -> None:
+    async def _begin(self, tasks: list[Task]) -> None:
+        """Send tasks; but where one of an earlier claim is left, wait for that one."""
         try:
+            left = await self._left(tasks)
             client = await self._connection.client()
             tasks = [task for task in tasks if not task.dropped]
-            if tasks:
-                self._connection.submit(client, tasks)
+            fresh = [task for task in tasks if task not in left]
+            if fresh:
+                self._connection.submit(client, fresh)
         except Exception as exc:  # noqa: BLE001 - the outcome of all of them
             for task in tasks:
                 await self._fail(task, exc)
             return
         for task in tasks:
+            if task in left:
+                task.key = left[task]
+                self._connection.adopt(client, task)
             self._tasks.start_soon(self._follow, task)
 
-    async def _attach(self, task: Task) -> None:
-        """Wait for the task of an earlier claim, if there is one left; else begin this one."""
-        try:
-            states = await self._connection.states(task.earlier)
-            client = await self._connection.client()
-        except Exception as exc:  # noqa: BLE001 - its outcome
-            await self._fail(task, exc)
-            return
-        left = [key for key in task.earlier if states.get(key) not in GONE]
-        if task.dropped:
-            return
-        if not left:
-            await self._start([task])
-            return
-        log.info("task %s is still there (%s): it is waited for", left[0], states[left[0]])
-        task.key = left[0]
-        self._connection.adopt(client, task)
-        await self._follow(task)
+    async def _left(self, tasks: list[Task]) -> dict[Task, str]:
+        """Return which tasks of earlier claims are left, but for those that were told to end."""
+        keys = [key for task in tasks for key in task.earlier]
+        if not keys:
+            return {}
+        states = await self._connection.states(keys)
+        there = [key for key in keys if states.get(key) not in GONE]
+        running = await self._connection.look(there, end=False) if there else {}
+        over = {key for key, (is_over, _) in running.items() if is_over}
+        found = {
+            task: [key for key in task.earlier if key in there and key not in over]
+            for task in tasks
+        }
+        for task, earlier in found.items():
+            if earlier:
+                log.info("%s is still there (%s), and waited for", earlier[0], states[earlier[0]])
+        return {task: earlier[0] for task, earlier in found.items() if earlier}
 
     # -- how it goes on ----------------------------------------------------------------------------
 
     async def _follow(self, task: Task) -> None:
         """See a task to its end over there."""
+        self._waited += 1
         try:
             failure = await self._over(task)
             while not task.dropped and task.future.status not in {"finished", "error"}:
@@ -140,13 +155,16 @@ class Engine:
         except Exception as exc:  # noqa: BLE001 - its outcome
             await self._fail(task, exc)
             return
+        finally:
+            self._waited -= 1
         if task.dropped:
-            return
-        if task.future.status == "error":
+            self._connection.let_go([task])
+            task.where = ""
+        elif task.future.status == "error":
             await self._fail(task, _error(failure))
         else:
             self._finished.append(task)
-            await self._fetch()
+            self._some.set()
 
     async def _over(self, task: Task) -> BaseException | None:
         """Wait until a task has ended, or was cut off; return what Dask raised, if it did."""
@@ -164,7 +182,7 @@ class Engine:
             states = await self._connection.states([task.key])
             client = await self._connection.client()
         except Unprepared:
-            self._connection.held.discard(task)  # it may run on, to be found by the next claim
+            self._connection.leave(task)  # it may run on, to be found by the next claim
             raise
         if task.dropped:
             return
@@ -174,17 +192,46 @@ class Engine:
 
     # -- how it ends -------------------------------------------------------------------------------
 
+    async def _end(self, task: Task) -> None:
+        """Have a function end, if it runs; where it cannot, its thread is left to it."""
+        connection = self._connection
+        if task.future is not None and task.future.status == "pending":
+            if connection.local is not None:
+                async with self._fetching:
+                    await self._fetch_these()  # what has ended there would be lost with the process
+                connection.local.kill(task.key)
+            else:
+                found = await connection.look([task.key], end=True)
+                _, task.where = found.get(task.key, (True, ""))
+        if task.where:
+            connection.tell_nobody(task)
+        else:
+            connection.let_go([task])
+        self._tell(task.ended.set)
+
     async def _fetch(self) -> None:
-        """Fetch the results of all that has finished by now, together."""
+        """Fetch results, for as long as we serve."""
+        while True:
+            await self._some.wait()
+            with anyio.move_on_after(TOGETHER):
+                while len(self._finished) < PART * (self._waited + len(self._finished)):
+                    self._some = anyio.Event()
+                    await self._some.wait()
+            self._some = anyio.Event()
+            self._tasks.start_soon(self._fetch_some)
+
+    async def _fetch_some(self) -> None:
         async with self._fetching:
-            tasks, self._finished = self._finished, []
-            if not tasks:
-                return  # another was faster
-            try:
-                found = await self._connection.gather([task.key for task in tasks])
-            except OSError as exc:
-                log.debug("the results of %d tasks could not be fetched: %s", len(tasks), exc)
-                found = {}
+            await self._fetch_these()
+
+    async def _fetch_these(self) -> None:
+        """Fetch the results of all that has finished by now."""
+        tasks, self._finished = self._finished, []
+        try:
+            found = await self._connection.gather([task.key for task in tasks])
+        except OSError as exc:
+            log.debug("the results of %d tasks could not be fetched: %s", len(tasks), exc)
+            found = {}
         done = []
         for task in tasks:
             if task.key not in found:
@@ -194,21 +241,23 @@ class Engine:
                 done.append(task)
             else:
                 self._tasks.start_soon(self._fail, task, _refusal(value))
-        await self._answer(done)
+        self._answer(done)
 
     async def _follow_later(self, task: Task) -> None:
         """Go on with a task whose result was lost before we had it: Dask is about to say so."""
         await anyio.sleep(PAUSE)
         await self._follow(task)
 
-    async def _answer(self, tasks: list[Task]) -> None:
-        """Let go of tasks that have their answers."""
-        self._connection.let_go(tasks)
+    def _answer(self, tasks: Sequence[Task]) -> None:
+        """Tell of answers. What ends a job for good is kept until that is written."""
+        failed = [task for task in tasks if not task.answer.startswith(b"ok\n")]
         for task in tasks:
-            if task.answer.startswith(b"ok\n"):
+            if task not in failed:
+                task.kept = self._connection.local is None and not task.once
                 self._tell(task.ended.set)
-            else:  # it may be tried again, and must not find this
-                self._tasks.start_soon(self._end_surely, task)
+        self._connection.let_go(task for task in tasks if not task.kept)
+        if failed:
+            self._tasks.start_soon(self._end_surely, failed)
 
     async def _fail(self, task: Task, exc: Exception) -> None:
         if not isinstance(exc, ExecutionError):
@@ -217,15 +266,14 @@ class Engine:
         if task.once and task.future is not None and isinstance(exc, Unprepared):
             exc = ChildDied(f"{exc}; it may have begun, and must not begin again")
         task.error = exc
-        if task in self._connection.held:
-            self._connection.let_go([task])
-            await self._end_surely(task)
-        else:
-            self._tell(task.ended.set)
+        self._connection.let_go([task])
+        await self._end_surely([task])
 
-    async def _end_surely(self, task: Task) -> None:
-        await self._connection.forgotten(task.key)
-        self._tell(task.ended.set)
+    async def _end_surely(self, tasks: Sequence[Task]) -> None:
+        """Tell of the ends of tasks that may be tried again, once nobody can find them any more."""
+        await self._connection.forgotten([task.key for task in tasks])
+        for task in tasks:
+            self._tell(task.ended.set)
 
 
 def _refusal(value: Any) -> ExecutionError:

@@ -1,48 +1,73 @@
 """What a Dask worker does for us: it performs calls, with the code of its own environment.
 
-What reaches it is this function's name, bytes and strings; what it gives back is bytes.
+What reaches it are names of functions of this module, strings and bytes; what it gives back is no
+more than that.
 """
 
 import importlib
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from chancy_core import beside, codec, registry
-from chancy_core.executor import Capability
+from chancy_core.executor import Call, Capability
 from chancy_core.perform import perform
-
-#: The fence of a cluster on several machines: its scheduler remembers what was begun.
-BY_SCHEDULER = "scheduler"
+from chancy_executors.work import Work
 
 _loading = threading.Lock()
 #: How calls are performed here, by what their executor has said of them.
-_ready: dict[bytes, Callable[[bytes], bytes]] = {}
+_ready: dict[bytes, Callable[..., bytes]] = {}
+#: The functions that run in this process, by the keys of their tasks.
+_running: dict[str, tuple[Call, Work]] = {}
 
 
-def perform_call(setup: bytes, fence: str, key: str, message: bytes) -> bytes | str | None:
+def perform_call(setup: bytes, once: bool, key: str, message: bytes) -> bytes | str | None:  # noqa: FBT001
     """Perform the call in *message*, and return the answer.
 
-    A string says why the jobs could not be loaded here; None, that this call was begun before, by
-    a worker which died of it or during it, and will not be begun again. *fence* is where that is
-    remembered: a folder, `BY_SCHEDULER`, or nowhere.
+    A string says why the jobs could not be loaded here; None, that this call must be begun *once*,
+    and was, by a worker which died of it or during it.
     """
     try:
         serve = _prepared(setup)
     except BaseException as exc:  # noqa: BLE001 - told to whoever sent the call
         return codec.clean(f"{type(exc).__name__}: {exc}", 1000)
-    if not fence:
-        return serve(message)
-    if fence == BY_SCHEDULER:
-        return serve(message) if _begins_by_scheduler(key) else None
-    return _performed_once(Path(fence) / key, serve, message)
+    if once and not _begins(key):
+        return None
+    return serve(message, calling=partial(_call, key))
 
 
-def _prepared(setup: bytes) -> Callable[[bytes], bytes]:
+def look(keys: Sequence[str], end: bool) -> dict[str, tuple[bool, str]]:  # noqa: FBT001
+    """Say of each task whose function runs in this process if that was told to end, and its stack.
+
+    If *end*, they are told so: a coroutine function is cancelled, others may ask their jobs.
+    """
+    found = {}
+    for key in keys:
+        running = _running.get(key)  # it may end at any moment, in its thread
+        if running is not None:
+            call, work = running
+            found[key] = (work.over, work.where())
+            if end:
+                call.end()
+                work.end()
+    return found
+
+
+def _call(
+    key: str, call: Call, func: Callable[..., Any], arguments: Mapping[str, Any], backend: str
+) -> Any:
+    work = Work(call.job.func, func, arguments, backend)
+    _running[key] = (call, work)
+    try:
+        return work.run()
+    finally:
+        del _running[key]
+
+
+def _prepared(setup: bytes) -> Callable[..., bytes]:
     """Load, once in each process, what registers the jobs, and the plugins beside them."""
     with _loading:
         serve = _ready.get(setup)
@@ -60,33 +85,18 @@ def _prepared(setup: bytes) -> Callable[[bytes], bytes]:
     return serve
 
 
-def _performed_once(file: Path, serve: Callable[[bytes], bytes], message: bytes) -> bytes | None:
-    """Perform a call that no process of this machine has begun; else return what came of it.
-
-    An answer outlives the process that gave it, which may die before the answer was fetched.
-    """
-    try:
-        file.touch(exist_ok=False)
-    except FileExistsError:
-        return file.read_bytes() or None
-    answer = serve(message)
-    ended = file.with_suffix(".ended")
-    ended.write_bytes(answer)
-    ended.replace(file)  # whole, or not at all
-    return answer
-
-
-def _begins_by_scheduler(key: str) -> bool:
+def _begins(key: str) -> bool:
+    """Have the scheduler remember that this call was begun; False if it was before."""
     from distributed import get_client
 
     client: Any = get_client()
     try:
-        client.publish_dataset(key, name=fence_name(key))
+        client.publish_dataset(key, name=begun(key))
     except KeyError:  # there is one of this name
         return False
     return True
 
 
-def fence_name(key: str) -> str:
-    """Return the name under which a scheduler remembers that a call was begun."""
+def begun(key: str) -> str:
+    """Return the name under which the scheduler remembers it."""
     return f"chancy-begun-{key}"

@@ -146,14 +146,14 @@ async def test_a_catastrophic_tag_pattern_takes_linear_time(chancy, dsn, stage):
 
 
 async def test_an_unknown_executor_is_refused_or_skipped_until_mended(chancy, dsn, stage, caplog):
-    with pytest.raises(UnknownName, match=r"'warp'.*async, process, subprocess, thread"):
+    with pytest.raises(UnknownName, match=r"'warp'.*async, dask, process, subprocess, thread"):
         await chancy.declare(Queue("odd", executor="warp"))
     async with unharmed(chancy, dsn):
         await chancy.declare(Queue("odd", executor="warp"), check=False)
         (reference,) = await push(chancy, dsn, 1, queue="odd")
         told = await until_told(caplog, "queue 'odd' is not run here")
         assert "'warp'" in told
-        assert "async, process, subprocess, thread" in told
+        assert "async, dask, process, subprocess, thread" in told
         await innocent_job(chancy, dsn)
         assert (await chancy.get_job(reference)).state is State.PENDING
         await chancy.declare(Queue("odd", executor="async"), upsert=True)

@@ -1,7 +1,6 @@
 """What becomes of calls on a Dask cluster while nobody dies there: see `test_dask_deaths.py`."""
 
 import importlib.util
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,21 +9,24 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from chancy import Limit, Queue
+from chancy import Limit
 from chancy_core import codec, discovery
-from chancy_core.errors import BrokenOffer, InvalidValue, Unprepared
-from chancy_core.executor import Call, Capability, ExecutorHost
-from chancy_core.installed import find_executor, open_executor
+from chancy_core.errors import Unprepared
+from chancy_core.executor import ExecutorHost
 from chancy_core.outcome import Kind, Outcome
-from chancy_core.perform import request
+from chancy_core.run import Attempt
 from chancy_executors.cluster import DaskExecutor, DaskOptions
-from chancy_executors.remote import perform_call
 from chancy_plugins import log_context
-from tests.attempts import attempt, opened, plugged
+from tests.attempts import attempt, is_gone, opened, plugged
 from tests.contract.examined import failures
 from tests.dask_attempts import SOURCE, came, sent, until_nothing_is_left
 from tests.dask_cluster import DaskCluster
 from tests.remote_jobs import begun
+
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("distributed") is None, reason="it comes with chancy[dask]"
+)
 
 
 @pytest.fixture(scope="module")
@@ -34,10 +36,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(400)
 def test_it_keeps_the_contract_with_a_cluster_of_its_own() -> None:
-    assert failures(discovery.load("chancy.executors", "dask"), 30) == {"asyncio": {}, "trio": {}}
+    assert failures(discovery.load("chancy.executors", "dask"), 20) == {"asyncio": {}, "trio": {}}
 
+
+# -- calls and answers -----------------------------------------------------------------------------
 
 @pytest.mark.slow
 async def test_calls_come_back_from_a_cluster(cluster: DaskCluster, anyio_backend: str) -> None:
@@ -98,40 +102,6 @@ async def test_plugins_come_along(cluster: DaskCluster, anyio_backend: str) -> N
 
 
 @pytest.mark.slow
-async def test_a_late_function_may_notice_by_itself(
-    cluster: DaskCluster, anyio_backend: str
-) -> None:
-    async with opened("dask", anyio_backend, SOURCE, address=cluster.address) as executor:
-        for _ in cluster.workers:
-            outcome = await sent("late", Limit(Limit.Type.TIME, 0.5)).run(executor)
-            assert outcome.kind is Kind.TIMEOUT
-        with anyio.fail_after(20):  # none has kept its process to itself
-            assert (await sent("add", a=1, b=1).run(executor)).result == "2"
-
-
-@pytest.mark.slow
-async def test_what_is_cancelled_is_released_and_what_waits_for_its_turn_never_begins(
-    cluster: DaskCluster, anyio_backend: str, tmp_path: Path
-) -> None:
-    running, waiting, go = tmp_path / "running", tmp_path / "waiting", tmp_path / "go"
-    busy = len(cluster.workers)
-    async with opened("dask", anyio_backend, SOURCE, address=cluster.address) as executor:
-        async with anyio.create_task_group() as tasks:
-            for _ in range(busy):
-                tried = sent("note_and_wait", log=str(running), until=str(go))
-                tasks.start_soon(tried.run, executor)
-            await came(lambda: len(begun(running)) == busy)
-            for _ in range(3):
-                tasks.start_soon(sent("note", log=str(waiting)).run, executor)
-            await came(lambda: len(cluster.left) == busy + 3)
-            tasks.cancel_scope.cancel()
-        await until_nothing_is_left(cluster)
-        go.touch()
-        assert (await sent("add", a=1, b=1).run(executor)).result == "2"
-    assert begun(waiting) == []
-
-
-@pytest.mark.slow
 async def test_a_job_runs_where_there_is_what_it_takes(
     cluster: DaskCluster, anyio_backend: str, tmp_path: Path
 ) -> None:
@@ -159,12 +129,167 @@ async def test_a_claim_after_an_error_runs_the_function_again(
             assert outcome.failure.message == f"failure {claim}"
 
 
-@pytest.mark.slow
-async def test_a_cluster_of_its_own_follows_the_work(anyio_backend: str) -> None:
-    async with opened("dask", anyio_backend, SOURCE, adaptive=(0, 1)) as executor:
-        with anyio.fail_after(40):
-            assert (await sent("add", a=1, b=1).run(executor)).result == "2"
+# -- calls that are cancelled, late or handed back -------------------------------------------------
 
+
+@pytest.mark.slow
+async def test_what_waits_for_its_turn_when_it_is_cancelled_never_begins(
+    cluster: DaskCluster, anyio_backend: str, tmp_path: Path
+) -> None:
+    running, waiting, go = tmp_path / "running", tmp_path / "waiting", tmp_path / "go"
+    busy = len(cluster.workers)
+    async with opened("dask", anyio_backend, SOURCE, address=cluster.address) as executor:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(busy):
+                tried = sent("note_and_wait", log=str(running), until=str(go))
+                tasks.start_soon(tried.run, executor)
+            await came(lambda: len(begun(running)) == busy)
+            for _ in range(3):
+                tasks.start_soon(sent("note", log=str(waiting)).run, executor)
+            await came(lambda: len(cluster.left) == busy + 3)
+            tasks.cancel_scope.cancel()
+        await came(lambda: len(cluster.left) == busy)
+        go.touch()
+        await until_nothing_is_left(cluster)
+        assert (await sent("add", a=1, b=1).run(executor)).result == "2"
+    assert begun(waiting) == []
+
+
+@pytest.mark.slow
+async def test_a_function_that_cannot_be_ended_is_named_and_holds_up_nobody(
+    cluster: DaskCluster, anyio_backend: str, tmp_path: Path
+) -> None:
+    log, go = tmp_path / "log", tmp_path / "go"
+    async with opened("dask", anyio_backend, SOURCE, address=cluster.address) as executor:
+        tried = sent("note_and_wait", Limit(Limit.Type.TIME, 1), log=str(log), until=str(go))
+        outcome = await tried.run(executor)
+        assert outcome.kind is Kind.TIMEOUT
+        assert outcome.failure is not None
+        assert "while not Path(until).exists()" in outcome.failure.traceback
+        (left,) = executor.left
+        assert (left.job, "note_and_wait" in left.where()) == (tried.job, True)
+        with anyio.fail_after(20):  # Dask knows that its thread is not free
+            for _ in range(6):
+                assert (await sent("add", a=1, b=1).run(executor)).result == "2"
+        go.touch()
+        await until_nothing_is_left(cluster)
+        await came(lambda: not list(executor.left))
+    assert len(begun(log)) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("func", ["listen", "listen_async"])
+async def test_a_function_that_listens_ends_when_its_call_does(
+    cluster: DaskCluster, anyio_backend: str, tmp_path: Path, func: str
+) -> None:
+    log, ended = tmp_path / "log", tmp_path / "ended"
+    async with opened("dask", anyio_backend, SOURCE, address=cluster.address) as executor:
+        async with anyio.create_task_group() as tasks:
+            tried = sent(func, log=str(log), ended=str(ended))
+            tasks.start_soon(tried.run, executor)
+            await came(lambda: begun(log))
+            tried.end(Kind.CANCELLED)
+        await came(ended.exists)
+        await until_nothing_is_left(cluster)
+
+
+@pytest.mark.slow
+async def test_a_retry_does_not_wait_for_what_was_too_late(
+    cluster: DaskCluster, anyio_backend: str, tmp_path: Path
+) -> None:
+    log, go, id_ = tmp_path / "log", tmp_path / "go", uuid4()
+    told: dict[str, Any] = {"log": str(log), "until": str(go), "id_": id_}
+    async with opened("dask", anyio_backend, SOURCE, address=cluster.address) as executor:
+        first = sent("note_and_wait", Limit(Limit.Type.TIME, 1), **told)
+        assert (await first.run(executor)).kind is Kind.TIMEOUT
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(sent("note_and_wait", claims=2, **told).run, executor)
+            await came(lambda: [start.claims for start in begun(log)] == [1, 2])
+            go.touch()
+        await until_nothing_is_left(cluster)
+
+
+@pytest.mark.slow
+async def test_what_is_handed_back_runs_on_for_the_next_claim(
+    cluster: DaskCluster, anyio_backend: str, tmp_path: Path
+) -> None:
+    log, go, id_ = tmp_path / "log", tmp_path / "go", uuid4()
+    told: dict[str, Any] = {"log": str(log), "until": str(go), "id_": id_}
+    async with opened("dask", anyio_backend, SOURCE, address=cluster.address) as executor:
+        async with anyio.create_task_group() as tasks:
+            tried = sent("note_and_wait", **told)
+            tasks.start_soon(tried.run, executor)
+            await came(lambda: begun(log))
+            tried.end(Kind.SHUTDOWN)
+        assert not list(executor.left)
+    await came(lambda: cluster.seen == {f"{id_}-1": ("processing", {"chancy"})})
+    async with opened("dask", anyio_backend, SOURCE, address=cluster.address) as executor:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(sent("note_and_wait", claims=2, **told).run, executor)
+            await came(lambda: len(cluster.seen[f"{id_}-1"][1]) == 2)
+            go.touch()
+        await until_nothing_is_left(cluster)
+    assert len(begun(log)) == 1
+
+
+@pytest.mark.slow
+async def test_an_answer_stays_until_it_is_written(
+    cluster: DaskCluster, anyio_backend: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    first = sent("note", log=str(log))
+    async with opened("dask", anyio_backend, SOURCE, address=cluster.address) as executor:
+        unwritten = Attempt(first.claimed)
+        assert (await unwritten.run(executor)).result == "1"
+        assert list(cluster.seen) == [f"{first.job.id}-1"]
+        async with opened("dask", anyio_backend, SOURCE, address=cluster.address) as another:
+            again = sent("note", id_=first.job.id, claims=2, log=str(log))
+            assert (await again.run(another)).result == "1"
+        await until_nothing_is_left(cluster)
+        executor.settled([first.job])
+    assert len(begun(log)) == 1
+
+
+# -- a cluster of its own --------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+async def test_on_a_cluster_of_its_own_the_process_of_a_cancelled_call_is_killed(
+    anyio_backend: str, tmp_path: Path
+) -> None:
+    log, go = tmp_path / "log", tmp_path / "go"
+    async with opened("dask", anyio_backend, SOURCE, workers=2) as executor:
+        other = sent("note_and_wait", log=str(log), until=str(go))
+        tried = sent("note_and_wait", log=str(log), until=str(go))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(other.run, executor)
+            tasks.start_soon(tried.run, executor)
+            await came(lambda: len(begun(log)) == 2)
+            pids = {start.job: start.pid for start in begun(log)}
+            tried.end(Kind.CANCELLED)
+            await came(lambda: is_gone(pids[tried.job.id]))
+            assert (await sent("add", a=1, b=1).run(executor)).result == "2"
+            assert not is_gone(pids[other.job.id])
+            go.touch()
+    assert len(begun(log)) == 2
+
+
+@pytest.mark.slow
+async def test_a_cluster_of_its_own_follows_the_depth_of_its_queue(
+    anyio_backend: str, tmp_path: Path
+) -> None:
+    log, go = tmp_path / "log", tmp_path / "go"
+    async with opened("dask", anyio_backend, SOURCE, adaptive=(0, 2)) as executor:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tried = sent("note_and_wait", log=str(log), until=str(go))
+                tasks.start_soon(tried.run, executor)
+            await came(lambda: len(begun(log)) == 2)
+            go.touch()
+    assert len(begun(log)) == 4
+
+
+# -- opening ----------------------------------------------------------------------------------------
 
 async def test_a_cluster_that_is_not_there_is_named(
     anyio_backend: str, monkeypatch: pytest.MonkeyPatch
@@ -181,82 +306,6 @@ async def test_opening_can_be_cancelled(anyio_backend: str) -> None:
         async with opened("dask", anyio_backend, address="tcp://127.0.0.1:9"):
             pass
     assert anyio.current_time() - began < 3
-
-
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ({"address": "10.0.0.5:8786"}, r"address must be like tcp://.*, not '10.0.0.5:8786'"),
-        ({"address": "tcp://"}, "address must be like"),
-        ({"address": 8786}, "must be of type str, not int"),
-        ({"workers": 0}, "workers must be 1 or more, or None, not 0"),
-        ({"workers": "4"}, "must be of type int, not str"),
-        ({"adaptive": [2, 1]}, r"adaptive must be the fewest processes, .*not \[2, 1\]"),
-        ({"adaptive": [0, 0]}, r"adaptive must be the fewest processes, .*not \[0, 0\]"),
-        ({"adaptive": [-1, 2]}, r"adaptive must be the fewest processes, .*not \[-1, 2\]"),
-        ({"adaptive": [1]}, r"Not enough values in \[1\]"),
-        ({"resources": {"GPU": 0}, "address": "tcp://a:1"}, "of 'GPU' each job takes more than 0"),
-        ({"resources": {"GPU": "1"}, "address": "tcp://a:1"}, "must be of type float, not str"),
-        ({"resources": {"GPU": 1}}, "give its address"),
-        ({"workers": 2, "adaptive": [1, 2]}, "workers and adaptive exclude each other"),
-        ({"workers": 2, "address": "tcp://a:1"}, "workers is about a cluster of the worker's own"),
-        ({"adaptive": [1, 2], "address": "tcp://a:1"}, "adaptive is about a cluster of the worker"),
-        ({"nodes": 7}, "nodes"),
-    ],
-)
-def test_wrong_options_are_refused_by_name(options: dict[str, Any], problem: str) -> None:
-    with pytest.raises(InvalidValue, match=f"{problem}.* queue 'q': executor_options"):
-        find_executor(Queue("q", executor="dask", executor_options=options))
-
-
-@pytest.mark.parametrize(
-    ("options", "made"),
-    [
-        ({}, DaskOptions()),
-        ({"workers": 3}, DaskOptions(workers=3)),
-        ({"adaptive": [0, 8]}, DaskOptions(adaptive=(0, 8))),
-        (
-            {"address": "tls://a:1", "resources": {"GPU": 1, "MEMORY": 4e9}},
-            DaskOptions(address="tls://a:1", resources={"GPU": 1.0, "MEMORY": 4e9}),
-        ),
-    ],
-)
-def test_options_that_fit(options: dict[str, Any], made: DaskOptions) -> None:
-    assert find_executor(Queue("q", executor="dask", executor_options=options)) == (
-        DaskExecutor,
-        made,
-    )
-
-
-async def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    queue = Queue("q", executor="dask")
-    find_executor(queue)  # whoever only declares the queue needs no Dask
-    with pytest.raises(BrokenOffer, match=r"pip install 'chancy\[dask\]'"):
-        open_executor(queue)
-
-
-async def test_a_call_is_performed_once_on_a_machine_whatever_dies(tmp_path: Path) -> None:
-    log, fence = tmp_path / "log", tmp_path / "begun"
-    fence.mkdir()
-    setup = {"sources": [[SOURCE, None]], "plugins": [], "backend": "asyncio", "capabilities": 3}
-    claimed = sent("note", log=str(log)).claimed
-    message = request(Call(claimed.job, claimed.arguments))
-
-    def perform(key: str) -> Any:
-        return perform_call(json.dumps(setup).encode(), str(fence), key, message)
-
-    first = perform("key-1")
-    assert first == b"ok\n\n1"
-    assert perform("key-1") == first  # its answer had not been fetched when its process died
-    (fence / "key-2").touch()  # it has not ended
-    assert perform("key-2") is None
-    assert perform("key-3") == b"ok\n\n2"
-    assert len(begun(log)) == 2
-
-
-def test_it_claims_no_more_than_it_does() -> None:
-    assert DaskExecutor.capabilities == Capability.SYNC | Capability.ASYNC
 
 
 def test_it_can_be_resized_before_it_is_opened() -> None:
