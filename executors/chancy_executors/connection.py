@@ -229,7 +229,7 @@ class Connection:
         Whoever does not answer in time has nothing to say.
         """
         found: dict[str, tuple[bool, str]] = {}
-        with anyio.move_on_after(ASKING), suppress(OSError):
+        with anyio.move_on_after(ASKING), suppress(Exception):
             theirs = await self._client.processing()
             asked = [worker for worker, has in theirs.items() if not set(keys).isdisjoint(has)]
             if asked:

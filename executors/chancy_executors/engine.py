@@ -88,7 +88,7 @@ class Engine:
                 await self._connection.open()
                 async with anyio.create_task_group() as self._tasks:
                     tell(opened)
-                    await self._fetch()
+                    await self._fetch_on()
         finally:
             with anyio.move_on_after(CLOSING, shield=True) as late:
                 await self._connection.close()
@@ -197,8 +197,7 @@ class Engine:
         connection = self._connection
         if task.future is not None and task.future.status == "pending":
             if connection.local is not None:
-                async with self._fetching:
-                    await self._fetch_these()  # what has ended there would be lost with the process
+                await self._fetch()  # what has ended there would be lost with the process
                 connection.local.kill(task.key)
             else:
                 found = await connection.look([task.key], end=True)
@@ -209,7 +208,7 @@ class Engine:
             connection.let_go([task])
         self._tell(task.ended.set)
 
-    async def _fetch(self) -> None:
+    async def _fetch_on(self) -> None:
         """Fetch results, for as long as we serve."""
         while True:
             await self._some.wait()
@@ -218,20 +217,17 @@ class Engine:
                     self._some = anyio.Event()
                     await self._some.wait()
             self._some = anyio.Event()
-            self._tasks.start_soon(self._fetch_some)
+            self._tasks.start_soon(self._fetch)
 
-    async def _fetch_some(self) -> None:
-        async with self._fetching:
-            await self._fetch_these()
-
-    async def _fetch_these(self) -> None:
+    async def _fetch(self) -> None:
         """Fetch the results of all that has finished by now."""
-        tasks, self._finished = self._finished, []
-        try:
-            found = await self._connection.gather([task.key for task in tasks])
-        except OSError as exc:
-            log.debug("the results of %d tasks could not be fetched: %s", len(tasks), exc)
-            found = {}
+        async with self._fetching:
+            tasks, self._finished = self._finished, []
+            try:
+                found = await self._connection.gather([task.key for task in tasks])
+            except OSError as exc:
+                log.debug("the results of %d tasks could not be fetched: %s", len(tasks), exc)
+                found = {}
         done = []
         for task in tasks:
             if task.key not in found:
