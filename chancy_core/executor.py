@@ -240,7 +240,7 @@ class Executor(abc.ABC):
         return ()
 
     def settled(self, jobs: Sequence[QueuedJob]) -> None:  # noqa: B027 - most keep nothing
-        """Hear of outcomes that are written by now, or never will be. It must not wait for anything.
+        """Hear of outcomes that are written by now, or never will be. It must not wait.
 
         For executors that keep what has come of a call until then: what a worker that dies had not
         written is found by the job's next claim.

@@ -115,6 +115,7 @@ def perform(
     backend: str,
     limited: Callable[[float | None], AbstractContextManager[None]] = lambda _: nullcontext(),
     hooks: Beside = NOBODY,
+    *,
     calling: Calling = lambda _, func, arguments, backend: call_here(func, arguments, backend),
 ) -> bytes:
     """Run the call in *message* here and now, and write what came of it.

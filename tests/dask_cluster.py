@@ -5,10 +5,12 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
+
+import pytest
 
 from tests.fleet import until
 
@@ -168,3 +170,16 @@ def _is_json(file: Path) -> bool:
     except ValueError:
         return False  # it is being written
     return True
+
+
+@pytest.fixture(scope="session")
+def dask_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    with DaskCluster(tmp_path_factory.mktemp("dask")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def dask(dask_cluster: DaskCluster) -> DaskCluster:
+    """The cluster of all tests, whole, and with nothing in it."""
+    dask_cluster.mend()
+    return dask_cluster

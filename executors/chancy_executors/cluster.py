@@ -125,13 +125,13 @@ class DaskExecutor(Executor):
         self._sent: set[Task] = set()
         #: What has answered and is kept over there until that is written, by job and claim.
         self._kept: dict[tuple[UUID, int], Task] = {}
-        self._left: list[Left] = []
+        self._left: list[tuple[Task, Left]] = []
         self._problem: BaseException | None = None
 
     @property
     def left(self) -> Iterable[Left]:
         """The functions that go on over there although their attempts are closed."""
-        return [left for left in self._left if left.where()]
+        return [left for _, left in self._left if left.where()]
 
     async def __aenter__(self) -> Self:
         """Start the cluster, or connect to it. Raises `Unprepared` if that fails."""
@@ -234,9 +234,9 @@ class DaskExecutor(Executor):
         self._engine.drop(task)
         with anyio.move_on_after(ENDING, shield=True):
             await task.ended.wait()
-        if where := task.where:
-            call.left = Left(call.job, lambda: task.where, where)
-            self._left = [*self.left, call.left]
+        left = Left(call.job, lambda: "" if task.gone else task.where, task.where)
+        call.left = left if task.where else None  # or it is not known yet
+        self._left = [one for one in (*self._left, (task, left)) if not one[0].gone]
 
 
 def _call_all(calls: list[Callable[[], object]]) -> None:

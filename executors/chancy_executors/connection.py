@@ -24,7 +24,7 @@ CONNECT, PATIENCE = 5.0, 30.0
 PAUSE = 0.05
 #: Seconds for which a failed attempt waits until the scheduler has forgotten its task, and for
 #: which Dask workers are waited for that are asked about their functions.
-FORGETTING, ASKING = 2.0, 0.5
+FORGETTING, ASKING = 2.0, 10.0
 #: Who wants a task, besides those who wait for it: so that it outlives us, until it is released.
 HOLDER = "chancy"
 #: The same in Dask's own words, for a task whose result nobody is to find later.
@@ -53,6 +53,8 @@ class Task:
     where: str = field(default="", repr=False)
     #: Whether the answer stays on the cluster until somebody says that it is written.
     kept: bool = False
+    #: Whether all of it was let go of.
+    gone: bool = False
     #: Dask's future.
     future: Any = field(default=None, repr=False)
     #: Whether it was found over there, and not sent by us.
@@ -155,9 +157,10 @@ class Connection:
 
     def let_go(self, tasks: Iterable[Task]) -> None:
         """Release tasks, so that the scheduler forgets them. What runs runs on, for nobody."""
-        sent = [task for task in tasks if task.future is not None]
+        sent = [task for task in tasks if task.future is not None and not task.gone]
         self._unhold(sent)
         for task in sent:
+            task.gone = True
             task.future.release()
             if task.once:
                 self._client.loop.add_callback(self._forget_beginning, task.key)

@@ -66,7 +66,7 @@ class Engine:
     def stop(self) -> None:
         """Leave, wherever it has come to."""
         self._leaving = True
-        self._send(lambda: self._scope.cancel())
+        self._send(lambda: self._scope.cancel())  # noqa: PLW0108 - there may be none yet
 
     def _send(self, thing: Task | Callable[[], object]) -> None:
         if self._inbox is not None:
@@ -133,14 +133,14 @@ class Engine:
         there = [key for key in keys if states.get(key) not in GONE]
         running = await self._connection.look(there, end=False) if there else {}
         over = {key for key, (is_over, _) in running.items() if is_over}
-        found = {
-            task: [key for key in task.earlier if key in there and key not in over]
-            for task in tasks
-        }
-        for task, earlier in found.items():
-            if earlier:
-                log.info("%s is still there (%s), and waited for", earlier[0], states[earlier[0]])
-        return {task: earlier[0] for task, earlier in found.items() if earlier}
+        left = {}
+        for task in tasks:
+            for key in task.earlier:
+                if key in there and key not in over:
+                    log.info("task %s is still there (%s): it is waited for", key, states[key])
+                    left[task] = key
+                    break
+        return left
 
     # -- how it goes on ----------------------------------------------------------------------------
 
@@ -159,7 +159,6 @@ class Engine:
             self._waited -= 1
         if task.dropped:
             self._connection.let_go([task])
-            task.where = ""
         elif task.future.status == "error":
             await self._fail(task, _error(failure))
         else:

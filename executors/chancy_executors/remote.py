@@ -24,7 +24,7 @@ _ready: dict[bytes, Callable[..., bytes]] = {}
 _running: dict[str, tuple[Call, Work]] = {}
 
 
-def perform_call(setup: bytes, once: bool, key: str, message: bytes) -> bytes | str | None:  # noqa: FBT001
+def perform_call(setup: bytes, once: bool, key: str, message: bytes) -> bytes | str | None:
     """Perform the call in *message*, and return the answer.
 
     A string says why the jobs could not be loaded here; None, that this call must be begun *once*,
@@ -39,7 +39,7 @@ def perform_call(setup: bytes, once: bool, key: str, message: bytes) -> bytes | 
     return serve(message, calling=partial(_call, key))
 
 
-def look(keys: Sequence[str], end: bool) -> dict[str, tuple[bool, str]]:  # noqa: FBT001
+def look(keys: Sequence[str], end: bool) -> dict[str, tuple[bool, str]]:
     """Say of each task whose function runs in this process if that was told to end, and its stack.
 
     If *end*, they are told so: a coroutine function is cancelled, others may ask their jobs.

@@ -57,7 +57,7 @@ def test_options_that_fit(options: dict[str, Any], made: DaskOptions) -> None:
     )
 
 
-def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     queue = Queue("q", executor="dask")
     find_executor(queue)  # whoever only declares the queue needs no Dask
@@ -67,5 +67,3 @@ def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -
 
 def test_it_claims_no_more_than_it_does() -> None:
     assert DaskExecutor.capabilities == Capability.SYNC | Capability.ASYNC
-
-
