@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 
 import anyio
@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 from chancy_core import tags
 from chancy_core.errors import ChancyError
 from chancy_core.events import Events
+from chancy_core.executor import Executor
 from chancy_core.installed import open_executor
 from chancy_core.job import QueuedJob
 from chancy_core.lane import Lane
@@ -49,9 +50,11 @@ class Lanes:
         #: Called with the seconds until the next job is due, whenever that was looked at.
         self.looked: Callable[[float | None], None] = lambda _: None
         self.current: dict[str, Lane] = {}
-        #: The executors' names of all queues that there are, by the queues' names.
-        self.executors: dict[str, str] = {}
+        #: All queues that there are, whoever runs them.
+        self.known: list[Queue] = []
         self._leaving: set[Lane] = set()
+        #: Those whose executors keep what has come of a call until it is written.
+        self._keeping: set[Lane] = set()
         self._store = store
         self._tags = frozenset(tags)
         self._only = only
@@ -87,6 +90,13 @@ class Lanes:
                     lane.hungry = True
                     lane.next_poll = now + interval * early
         return min((lane.next_poll - now for lane in lanes), default=LOOK_AROUND)
+
+    def tell(self, settled: Sequence[Settlement]) -> None:
+        """Tell executors that want to know it which outcomes are not unwritten any more."""
+        for lane in self._keeping:
+            jobs = [each.job for each in settled if each.job.queue == lane.queue.name]
+            if jobs:
+                lane.executor.settled(jobs)
 
     def look(self) -> None:
         """Read the queues soon: one of them may have changed."""
@@ -137,7 +147,7 @@ class Lanes:
         return found.queues
 
     def _follow(self, found: Queues, tasks: TaskGroup) -> None:
-        self.executors = {q.name: q.executor for q in found.sound}
+        self.known = found.sound
         wanted = {q.name: q for q in found.sound if self.wants(q)}
         for name, problem in found.unsound.items():
             if self._may_run(name):
@@ -197,6 +207,8 @@ class Lanes:
             leaving=partial(self._still_running, queue.name),
         )
         self.current[queue.name] = lane
+        if type(executor).settled is not Executor.settled:
+            self._keeping.add(lane)
         tasks.start_soon(self._serve, lane, name=f"queue {queue.name}")
 
     def _still_running(self, name: str) -> int:
@@ -217,5 +229,6 @@ class Lanes:
                 del self.current[lane.queue.name]
         finally:
             self._leaving.discard(lane)
+            self._keeping.discard(lane)
             if lane.opened:
                 self._events.emit("worker.queue.stopped", lane.queue.name, lane.queue)

@@ -89,7 +89,8 @@ class Claimer:
         """Look for jobs that went back, to be tried again: here or elsewhere."""
         self.feed({s.job.queue for s in settled if s.verdict.state is State.PENDING}, back=True)
 
-    def _let_go(self, settled: Iterable[Settlement]) -> None:
+    def _let_go(self, settled: Sequence[Settlement]) -> None:
+        self.lanes.tell(settled)
         if any(s.job.crashes for s in settled):  # the next suspect may come
             self.feed(self.lanes.current)
 

@@ -154,7 +154,7 @@ class Call:
         """Whether nobody wants it to go on: the job is cancelled, or its time is over.
 
         If not, a job whose `run` is cancelled goes back into the queue. An executor with the
-        capability `REMOTE` leaves it alone then: the next claim is to find it.
+        capability `REMOTE` leaves its function alone then: the next claim is to find it.
         """
         late = self.deadline is not None and time.monotonic() >= self.deadline
         return self._unwanted or late
@@ -162,7 +162,10 @@ class Call:
     def end(self, *, unwanted: bool = False) -> None:
         """Say that the attempt is over: its function sees it by `job.over`, in whatever thread.
 
-        The worker does so when it cancels `run`. Functions that run elsewhere are not told.
+        *unwanted* says that the function is to end, wherever it runs.
+
+        The worker does so when it cancels `run`. A function that runs elsewhere is told by its
+        executor, or not at all.
         """
         self._unwanted |= unwanted
         if self._given is not None:
@@ -227,6 +230,14 @@ class Executor(abc.ABC):
         self.concurrency = concurrency
         self.host = host
 
+    @classmethod
+    def outlives_worker(cls, options: Any) -> bool:  # noqa: ARG003 - most need not know them
+        """Return whether, with these options, what it runs outlives the worker.
+
+        Then the death of a worker is no crash of its jobs: see `Capability.REMOTE`.
+        """
+        return Capability.REMOTE in cls.capabilities
+
     async def __aenter__(self) -> Self:
         return self
 
@@ -266,6 +277,13 @@ class Executor(abc.ABC):
         For executors that cannot end a function.
         """
         return ()
+
+    def settled(self, jobs: Sequence[QueuedJob]) -> None:  # noqa: B027 - most keep nothing
+        """Hear of outcomes that are written by now, or never will be. It must not wait.
+
+        For executors that keep what has come of a call until then: what a worker that dies had not
+        written is found by the job's next claim.
+        """
 
     @abc.abstractmethod
     async def run(self, call: Call) -> Any:

@@ -7,7 +7,7 @@ asked when a worker starts.
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -16,8 +16,7 @@ from anyio import to_thread
 from anyio.lowlevel import current_token
 
 from chancy_core import codec, discovery, registry
-from chancy_core.capability import Capability
-from chancy_core.errors import InvalidQueue, InvalidValue, OfferError
+from chancy_core.errors import ChancyError, InvalidQueue, InvalidValue, OfferError
 from chancy_core.executor import Executor, ExecutorHost
 from chancy_core.queue import Queue
 from chancy_core.tags import check_tags
@@ -71,22 +70,21 @@ def open_executor(queue: Queue, plugins: Sequence[tuple[str, str, str]] = ()) ->
     return made(options, concurrency, ExecutorHost(registry.sources(), backend_name(), plugins))
 
 
-def remote(executors: Mapping[str, str]) -> list[str]:
-    """Return those queues whose jobs outlive their worker, of queues and their executors' names.
+def remote(queues: Iterable[Queue]) -> list[str]:
+    """Return the names of those queues whose jobs outlive their worker.
 
-    An executor that is not installed here, or cannot be loaded, is taken for one like most.
+    One whose executor is not installed here, or cannot be loaded, is taken for one like most.
     """
-    able = {name: _is_remote(name) for name in set(executors.values())}
-    return [queue for queue, name in executors.items() if able[name]]
+    return [queue.name for queue in queues if _is_remote(queue)]
 
 
-def _is_remote(name: str) -> bool:
+def _is_remote(queue: Queue) -> bool:
     try:
-        made: type[Executor] = discovery.load("chancy.executors", name)
-    except OfferError:
-        log.debug("executor %r is taken for one whose jobs end with their worker", name)
+        made, options = find_executor(queue)
+        return made.outlives_worker(options)
+    except ChancyError as exc:
+        log.debug("jobs of queue %r are taken for such as end with their worker: %s", queue, exc)
         return False
-    return Capability.REMOTE in made.capabilities
 
 
 def backend_name() -> str:

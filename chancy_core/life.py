@@ -112,7 +112,7 @@ class _Life:
         )
         self._load = Load(self._claimer.lanes, hears=worker.chancy.notifications)
         heartbeat.running = self._load.text
-        heartbeat.remote = lambda: remote(self._claimer.lanes.executors)
+        heartbeat.remote = lambda: remote(self._claimer.lanes.known)
         self._watchdog = Watchdog(
             worker.name,
             worker.events,

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import roles
+from tests.dask_cluster import dask, dask_cluster  # noqa: F401 - fixtures
 from tests.pooled import chancy_dsn, pooler  # noqa: F401 - fixtures
 from tests.site import site  # noqa: F401 - a fixture
 

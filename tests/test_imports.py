@@ -17,6 +17,7 @@ LATER = (
     "re2",
     "chancy_core.filter",
     "pydantic",
+    "distributed",
     "chancy_plugins",
     "chancy_executors",
 )

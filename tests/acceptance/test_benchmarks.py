@@ -32,6 +32,8 @@ def durable() -> Iterator[str]:
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)
 def test_a_cell_can_be_measured(cell: Cell, durable: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SCALE, "0.001")
+    if cell.name.startswith("remote"):
+        pytest.importorskip("distributed", reason="it comes with chancy[dask]")
     if cell.name == "idle" and not counts_statements(durable):
         pytest.skip("the server of CHANCY_DSN does not load pg_stat_statements")
     sides = [side for side in cell.sides if side.name != TRIO][:2]

@@ -37,7 +37,7 @@ async def test_a_queue_whose_executor_is_not_here_is_skipped_loudly(chancy, dsn,
         async with Worker(chancy):
             await chancy.wait_for_job(reference, timeout=10)
     assert "queue 'odd' is not run here" in caplog.text
-    assert "async, interpreter, process, subprocess, thread" in caplog.text
+    assert "async, dask, interpreter, process, subprocess, thread" in caplog.text
     assert "queue 'wrong'" in caplog.text
     assert "speed" in caplog.text
 

@@ -146,7 +146,7 @@ async def test_a_catastrophic_tag_pattern_takes_linear_time(chancy, dsn, stage):
 
 
 async def test_an_unknown_executor_is_refused_or_skipped_until_mended(chancy, dsn, stage, caplog):
-    there = "async, interpreter, process, subprocess, thread"
+    there = "async, dask, interpreter, process, subprocess, thread"
     with pytest.raises(UnknownName, match=rf"'warp'.*{there}"):
         await chancy.declare(Queue("odd", executor="warp"))
     async with unharmed(chancy, dsn):

@@ -165,7 +165,7 @@ async def test_arguments_that_cannot_be_are_refused_where_they_are_given(chancy:
         await chancy.push(greet.bind(name="a\0b"))
     with pytest.raises(InvalidJob, match="push takes a Job"):
         await chancy.push(greet.func)
-    with pytest.raises(UnknownName, match="async, interpreter, process, subprocess, thread"):
+    with pytest.raises(UnknownName, match="async, dask, interpreter, process, subprocess, thread"):
         await chancy.declare(Queue("q", executor="warp"))
 
 

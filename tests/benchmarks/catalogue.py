@@ -138,6 +138,38 @@ DRAINS = (
     ),
 )
 
+DASK = "Dask itself"
+REPEATED = (
+    Column("seconds", "seconds", 1),
+    Column("settled", "settled"),
+    Column("again", "run more than once"),
+    Column("live", "of these with a live task"),
+)
+
+REMOTE = (
+    Cell(
+        "remote",
+        "plain functions of 5 ms of a processor's time on a Dask cluster of two processes, 64 at "
+        "once, beside the same functions given to it by `Client.map`",
+        10_000,
+        (Side(DASK, own("remote", "--direct")), *both("remote")),
+        (Owed(OURS, 0.8, DASK), Owed(TRIO, 0.8, DASK)),
+        reference=DASK,
+    ),
+    *(
+        Cell(
+            f"remote-{who}-dies",
+            f"the same, and {what} is killed midway",
+            10_000,
+            (ours(OURS, "remote"),),
+            (Owed(OURS, figure="live", most=0),),
+            columns=(RATE, *REPEATED),
+            rounds=1,
+        )
+        for who, what in (("process", "a process of the cluster"), ("worker", "our worker"))
+    ),
+)
+
 MILLISECONDS = (
     Column("p50_ms", "p50, ms", 2),
     Column("p99_ms", "p99, ms", 2),
@@ -290,4 +322,4 @@ AGED = (
     ),
 )
 
-CELLS = (*PUSHES, *DRAINS, *QUIETLY, *AGED)
+CELLS = (*PUSHES, *DRAINS, *REMOTE, *QUIETLY, *AGED)

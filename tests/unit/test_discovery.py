@@ -26,7 +26,7 @@ def site(site: Site) -> Site:
 
 
 def test_ours_are_found_like_anybodys() -> None:
-    assert {"async", "process", "thread"} <= set(discovery.offers("chancy.executors"))
+    assert {"async", "dask", "process", "thread"} <= set(discovery.offers("chancy.executors"))
     assert discovery.load("chancy.executors", "async").__name__ == "AsyncExecutor"
 
 
@@ -132,7 +132,7 @@ def test_two_settings_say_who_comes_in(
 
 def test_ours_are_always_allowed_and_can_be_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CHANCY_ALLOW", "")
-    assert {"async", "process", "thread"} <= set(discovery.offers("chancy.executors"))
+    assert {"async", "dask", "process", "thread"} <= set(discovery.offers("chancy.executors"))
     monkeypatch.setenv("CHANCY_DISABLED_PLUGINS", "chancy.executors:process")
     assert "process" not in discovery.offers("chancy.executors")
     monkeypatch.setenv("CHANCY_DISABLED_PLUGINS", "chancy")

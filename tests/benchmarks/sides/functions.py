@@ -3,7 +3,9 @@
 Child processes, sub-interpreters and other workers find them here under one name.
 """
 
+import os
 import time
+from pathlib import Path
 
 import anyio
 
@@ -43,3 +45,19 @@ async def spanned(number: int, seconds: float) -> None:
     if seconds:
         await anyio.sleep(seconds)
     SPANS.append((number, begin, time.monotonic()))
+
+
+def burnt(number: int, log: str | None = None) -> None:
+    """Take 5 ms of a processor's time, in this thread; note in *log* that it begins, and where."""
+    if log is not None:
+        with Path(log).open("a") as file:  # so short a line is written at once
+            file.write(f"{os.getpid()} {number}\n")
+    until = time.thread_time() + 0.005
+    while time.thread_time() < until:
+        pass
+
+
+@job(name="benchmark.burn", queue="q")
+def burn(number: int, log: str | None = None) -> None:
+    """Do the same, as a job."""
+    burnt(number, log)

@@ -16,6 +16,8 @@ from tests.benchmarks.peers import side
 from tests.benchmarks.sides.functions import (  # noqa: F401 - all sides have them from here
     RAN,
     SPANS,
+    burn,
+    burnt,
     counted,
     nothing,
     plain,
