@@ -132,7 +132,6 @@ def test_our_worker_is_killed_while_a_long_job_runs(dask: DaskCluster, play: Pla
     until(lambda: not dask.left, 10, "nothing is left on the cluster")
 
 
-@pytest.mark.xfail(reason="rescue does not know yet what outlives its worker", strict=True)
 def test_a_workers_death_is_no_crash_of_its_jobs(play: Play) -> None:
     kill_worker_midway(play)
     assert {job.crashes for job in play.settled(200)} == {0}

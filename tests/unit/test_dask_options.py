@@ -66,4 +66,7 @@ async def test_without_dask_it_says_what_to_install(monkeypatch: pytest.MonkeyPa
 
 
 def test_it_claims_no_more_than_it_does() -> None:
-    assert DaskExecutor.capabilities == Capability.SYNC | Capability.ASYNC
+    remote = Capability.SYNC | Capability.ASYNC | Capability.REMOTE
+    assert DaskExecutor.capabilities == remote
+    assert DaskExecutor.outlives_worker(DaskOptions(address="tcp://10.0.0.5:8786"))
+    assert not DaskExecutor.outlives_worker(DaskOptions())
