@@ -171,6 +171,11 @@ class Connection:
         if task.future is not None:
             task.future.release()
 
+    async def kill(self, key: str) -> None:
+        """Kill the process of our own that runs a task, if one does."""
+        assert self.local is not None
+        await self.local.kill(key, self._client.id)
+
     def tell_nobody(self, task: Task) -> None:
         """Let nobody else find a task, whose function goes on; its thread is not free before."""
         self._unhold([task])

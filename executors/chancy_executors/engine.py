@@ -197,7 +197,7 @@ class Engine:
         if task.future is not None and task.future.status == "pending":
             if connection.local is not None:
                 await self._fetch()  # what has ended there would be lost with the process
-                connection.local.kill(task.key)
+                await connection.kill(task.key)
             else:
                 found = await connection.look([task.key], end=True)
                 _, task.where = found.get(task.key, (True, ""))

@@ -59,16 +59,22 @@ class LocalCluster:
         if begun and self._adaptive is None:
             self._cluster.scale(max(self.size, len(self._cluster.worker_spec)))
 
-    def kill(self, key: str) -> None:
-        """Kill the process that runs a task, if one does; Dask starts another in its place.
+    async def kill(self, key: str, client: str) -> None:
+        """Kill the process that runs a task of a client; Dask starts another in its place.
 
         The scheduler is in our hands at this moment, and gives a process nothing before it knows
-        that the last task has ended there: so it is no other's.
+        that the last task has ended there: so it is no other's. What it gives it once this task is
+        released does not arrive there any more, and is taken back as the process goes.
         """
-        task = self._cluster.scheduler.tasks.get(key)
-        if task is not None and task.processing_on is not None:
+        scheduler = self._cluster.scheduler
+        task = scheduler.tasks.get(key)
+        worker = None if task is None else task.processing_on
+        if worker is not None:
+            scheduler.client_releases_keys(keys=[key], client=client)
             with suppress(ProcessLookupError):
-                os.kill(task.processing_on.pid, signal.SIGKILL)
+                os.kill(worker.pid, signal.SIGKILL)
+            killed = {"stimulus_id": "chancy-killed", "expected": True, "close": False}
+            await scheduler.remove_worker(worker.address, **killed)
 
     async def close(self) -> None:
         """End it with all its processes, however far it has come."""
