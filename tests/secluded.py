@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
@@ -27,6 +28,12 @@ def count() -> int:
 def place() -> list[int]:
     """Return the process and the thread."""
     return [os.getpid(), threading.get_native_id()]
+
+
+@job
+def ask_who_handles(number: int) -> str | None:
+    handler = signal.getsignal(number)
+    return None if handler is None else repr(handler)
 
 
 @job
