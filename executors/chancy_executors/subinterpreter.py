@@ -3,7 +3,6 @@
 import importlib
 import logging
 import sys
-import threading
 from functools import cache
 from typing import Any
 
@@ -14,8 +13,6 @@ NEEDED = (3, 13)
 AVAILABLE = sys.version_info >= NEEDED and sys.implementation.name == "cpython"
 #: Whether they are public, by `concurrent.interpreters`: before, there is what that is made of.
 _PUBLIC = sys.version_info >= (3, 14)
-#: Held while one is made or ended: what all interpreters of a process share is changed by that.
-_changing = threading.Lock()
 
 
 @cache
@@ -37,13 +34,12 @@ class Subinterpreter:
     """
 
     def __init__(self) -> None:
-        with _changing:
-            if _PUBLIC:
-                self._door = importlib.import_module("concurrent.interpreters")
-                self._made: Any = self._door.create()
-            else:
-                self._door = importlib.import_module("_interpreters")
-                self._made = self._door.create()  # a number
+        # Python 3.13 crashes when the second one ends that has loaded this module, whose types in C
+        # are shared, unless the main interpreter has loaded it before them.
+        importlib.import_module("datetime")
+        name = "concurrent.interpreters" if _PUBLIC else "_interpreters"
+        self._door = importlib.import_module(name)
+        self._made: Any = self._door.create()  # a number, if that is private
         self.exec(f"import sys; sys.path[:] = {sys.path!r}")  # it finds modules where we do
 
     def exec(self, code: str) -> str | None:

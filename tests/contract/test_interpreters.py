@@ -2,11 +2,12 @@
 
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,14 @@ async def result(executor: Executor, func: str, **kwargs: Any) -> Any:
     outcome = await at(func, **kwargs).run(executor)
     assert outcome.kind is Kind.SUCCESS, outcome
     return codec.decode(outcome.result or "")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Iterator[Path]:
+    """A file that is there once a job has begun, and that one which goes on waits for to go."""
+    yield tmp_path / "there"
+    for left in tmp_path.glob("there*"):  # else this process would wait for those
+        left.unlink()
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -144,8 +153,10 @@ def test_other_errors_are_told_as_they_are_however_they_are_chained() -> None:
 
 
 @needed
+@pytest.mark.timeout(300)
 async def test_it_passes_the_exam() -> None:
-    await check_executor(InterpreterExecutor)
+    """To make one takes a tenth of a second, or two where all processors are busy."""
+    await check_executor(InterpreterExecutor, patience=30)
 
 
 @needed
@@ -172,14 +183,23 @@ async def test_jobs_share_the_process_and_nothing_of_python(anyio_backend: str) 
 
 
 @needed
+async def test_no_job_gets_hold_of_a_handler_of_the_main_interpreter(anyio_backend: str) -> None:
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    try:
+        async with opened("interpreter", anyio_backend, SECLUDED) as executor:
+            assert await result(executor, "ask_who_handles", number=signal.SIGUSR1) is None
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+@needed
 async def test_an_interpreter_makes_way_after_so_many_jobs(anyio_backend: str) -> None:
     async with opened("interpreter", anyio_backend, SECLUDED, max_jobs_per_interpreter=2) as made:
         assert [await result(made, "count") for _ in range(5)] == [1, 2, 1, 2, 1]
 
 
 @needed
-async def test_where_a_job_runs_is_told_by_its_thread(anyio_backend: str, tmp_path: Path) -> None:
-    path = tmp_path / "there"
+async def test_where_a_job_runs_is_told_by_its_thread(anyio_backend: str, path: Path) -> None:
     async with opened("interpreter", anyio_backend) as executor:
         tried = attempt("stay_while", path=str(path))
         async with anyio.create_task_group() as tasks:
@@ -303,10 +323,9 @@ async def test_a_module_that_fails_is_told_with_its_error(
 
 @needed
 async def test_a_deadline_that_is_ignored_closes_the_attempt(
-    anyio_backend: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    anyio_backend: str, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "chancy.interpreter")
-    path = tmp_path / "there"
     async with opened("interpreter", anyio_backend) as executor:
         await attempt("add", a=1, b=1).run(executor)  # so that it takes none of its time
         tried = attempt("stay_while", Limit(Limit.Type.TIME, 0.3), path=str(path))
@@ -331,9 +350,8 @@ async def test_a_deadline_that_is_ignored_closes_the_attempt(
 @needed
 @pytest.mark.parametrize(("func", "raised"), [("listen", "AttemptOver"), ("wait", "Cancel")])
 async def test_who_listens_is_told_that_the_attempt_is_over(
-    anyio_backend: str, tmp_path: Path, func: str, raised: str
+    anyio_backend: str, path: Path, func: str, raised: str
 ) -> None:
-    path = tmp_path / "there"
     async with opened("interpreter", anyio_backend, SECLUDED) as executor:
         tried = at(func, path=str(path))
         outcome = await ended(tried, executor, path, partial(tried.end, Kind.SHUTDOWN))
@@ -343,8 +361,7 @@ async def test_who_listens_is_told_that_the_attempt_is_over(
 
 
 @needed
-async def test_a_loop_that_asks_ends_at_its_deadline(anyio_backend: str, tmp_path: Path) -> None:
-    path = tmp_path / "there"
+async def test_a_loop_that_asks_ends_at_its_deadline(anyio_backend: str, path: Path) -> None:
     async with opened("interpreter", anyio_backend, SECLUDED) as executor:
         await result(executor, "count")
         outcome = await at("listen", Limit(Limit.Type.TIME, 0.3), path=str(path)).run(executor)
@@ -355,26 +372,25 @@ async def test_a_loop_that_asks_ends_at_its_deadline(anyio_backend: str, tmp_pat
 
 @needed
 async def test_each_that_is_stuck_beyond_the_most_keeps_its_slot(
-    anyio_backend: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    anyio_backend: str, path: Path
 ) -> None:
+    first, second = (path.with_name(f"there{number}") for number in range(2))
     async with opened("interpreter", anyio_backend, max_stuck=1) as executor:
-        for number, slots in ((1, 8), (2, 7)):
-            path = tmp_path / str(number)
-            tried = attempt("stay_while", path=str(path))
-            await ended(tried, executor, path, partial(tried.end, Kind.CANCELLED))
+        for file, slots in ((first, 8), (second, 7)):
+            tried = attempt("stay_while", path=str(file))
+            await ended(tried, executor, file, partial(tried.end, Kind.CANCELLED))
             assert executor.concurrency == slots
         executor.resize(4)
         assert executor.concurrency == 3
-        (tmp_path / "1").unlink()
+        first.unlink()
         await until(lambda: executor.concurrency == 4)
-        (tmp_path / "2").unlink()
+        second.unlink()
 
 
 @needed
 async def test_what_goes_on_when_its_queue_is_closed_is_named_and_ends_by_itself(
-    anyio_backend: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    anyio_backend: str, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "there"
     before = set(threading.enumerate())
     async with opened("interpreter", anyio_backend) as executor:
         tried = attempt("stay_while", path=str(path))
@@ -392,12 +408,11 @@ async def test_what_goes_on_when_its_queue_is_closed_is_named_and_ends_by_itself
 @needed
 async def test_a_thread_that_a_job_has_left_holds_up_nobody(
     anyio_backend: str,
-    tmp_path: Path,
+    path: Path,
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(interpreter, "_LEAVE", 0.2)
-    path = tmp_path / "there"
     async with opened("interpreter", anyio_backend, SECLUDED) as executor:
         await result(executor, "start_a_thread", path=str(path))
         assert await result(executor, "count") == 1
@@ -473,20 +488,23 @@ def test_a_process_waits_for_what_goes_on_in_one_and_leaves_as_it_would(
 ) -> None:
     script, path = tmp_path / "leaves.py", tmp_path / "there"
     script.write_text(LEAVES.replace("{end}", end))
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-W", "error", str(script), anyio_backend, str(path)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "left\n"
-    if "_exit" not in end:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.3)
-    path.unlink()
-    _, said = process.communicate(timeout=20)
+    ) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "left\n"
+            if "_exit" not in end:
+                with pytest.raises(subprocess.TimeoutExpired):
+                    process.wait(0.3)
+            path.unlink()
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert process.returncode == status
     assert "Fatal" not in said
     assert "Traceback" not in said
@@ -502,7 +520,7 @@ from chancy_executors.subinterpreter import Subinterpreter
 def again():
     for _ in range(15):
         made = Subinterpreter()
-        assert made.exec("import json, logging, socket, threading") is None
+        assert made.exec("import asyncio, datetime, json, logging, socket, threading") is None
         assert made.exec("1 / 0") == "division by zero"
         made.destroy()
 
