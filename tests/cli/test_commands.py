@@ -249,7 +249,7 @@ def test_migrate(shell: Shell, empty_dsn: str) -> None:
     assert shell.programs("migrate", "--dry-run", **new).values[0]["line"] == "core"
     assert "core" in shell.people("migrate", **new)
     assert shell.programs("migrate", **new).values == []
-    assert shell.programs("migrate", "--to", "core=0", **new).values[-1]["way"] == "down"
+    assert shell.programs("migrate", "--to", "cron=0", "--to", "core=0", **new).values[-1]["way"] == "down"
     told = shell.programs("migrate", "--to", "core=99", code=2, **new)
     assert "line 'core' has no version 99" in json.loads(told.err)["message"]
 
