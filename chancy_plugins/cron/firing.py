@@ -58,7 +58,7 @@ class Firing:
         database = self._app.database
         look = await database.run(statements.look(database.names, self._left))
         fired: list[tuple[str, datetime]] = []
-        again = False
+        again = len(look.due) >= statements.BATCH  # there may be more than these
         for listed in random.sample(look.due, len(look.due)):  # not all in the same order
             try:
                 ticks = await self._decide(listed, look.now)
