@@ -19,7 +19,7 @@ from chancy_plugins.cron.words import run_in_words
 cronsim()  # without it no entry makes sense, and it is said here what to install
 
 app = App(name="cron", help="List what runs when; pause, resume, trigger and delete it.")
-_COLUMNS = ("key", "schedule", "next", "means", "func", "missed", "state")
+_COLUMNS = ("key", "schedule", "means", "next", "missed", "state")
 #: How many further runs can be asked for.
 _MOST = 100
 
@@ -39,6 +39,9 @@ async def list_(*, runs: int = 1, here: Here) -> None:
     async with here.chancy() as chancy:
         entries = await Cron(chancy).entries()
     here.output.items([_document(one, runs, known) for one in entries], _COLUMNS, "no entry yet")
+    for one in entries:
+        if one.problem is not None and not here.output.as_json:
+            here.output.say(f"{one.key} is broken: {one.problem}")
 
 
 def _in_code(here: Invocation) -> Collection[str] | None:
@@ -88,7 +91,7 @@ def _ticks(listed: Listed, runs: int) -> list[datetime]:
 
 def _state(listed: Listed, known: Collection[str] | None) -> str:
     if listed.problem is not None:
-        said = f"broken: {listed.problem}"
+        said = "broken"
     elif listed.paused:
         said = "paused"
     else:

@@ -170,13 +170,12 @@ async def test_a_defect_of_its_own_is_the_plugins_and_no_others(chancy_app: Chan
 def test_nothing_of_it_asks_this_machine_for_the_time():
     """W13: what a worker's own clock says must not matter, be it an hour off or a day."""
     folder = Path(chancy_plugins.cron.__file__).parent
-    asked = {
-        (path.name, node.attr)
-        for path in folder.glob("*.py")
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
-        if isinstance(node, ast.Attribute)
-        and node.attr in {"now", "utcnow", "today", "time", "time_ns", "localtime", "gmtime"}
-    }
-    assert {(name, attr) for name, attr in asked if attr != "now"} == set()
-    # Of these `now` is a statement, or what one has answered.
-    assert {name for name, _ in asked} <= {"service.py", "calls.py", "firing.py"}
+    nodes = [node for path in folder.glob("*.py") for node in ast.walk(ast.parse(path.read_text()))]
+    named = {ast.unparse(node) for node in nodes if isinstance(node, ast.Attribute)}
+    imported = {
+        alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names
+    } | {node.module for node in nodes if isinstance(node, ast.ImportFrom)}
+    clocks = {"datetime.now", "datetime.utcnow", "datetime.today", "date.today"}
+    assert "statements.now" in named
+    assert named & clocks == set()
+    assert "time" not in imported
