@@ -15,6 +15,7 @@ tables), `firing` (how due runs are begun), `service` and `hooks` (what workers 
 from chancy_plugins.cron.calls import Cron as Cron
 from chancy_plugins.cron.declared import cron as cron
 from chancy_plugins.cron.entry import CronNotFound as CronNotFound
+from chancy_plugins.cron.entry import Entry as Entry
 from chancy_plugins.cron.entry import Fire as Fire
 from chancy_plugins.cron.entry import Listed as Listed
 from chancy_plugins.cron.missed import catch_up as catch_up
