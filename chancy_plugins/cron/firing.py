@@ -83,15 +83,15 @@ class Firing:
             if next_at is None:  # and never will be
                 self._left[listed.key] = listed.revision
                 return None
-            ticks = []
-        else:
-            ticks = due(entry.schedule, entry.missed, since, now)
-            if now - since > LATE:
-                log.warning(
-                    "cron %s: nobody was there at %s; now, %s later, %d of its runs are begun (%s)",
-                    *(listed.key, since, now - since, len(ticks), entry.missed),
-                )
-        return await self._commit(listed, entry, ticks, next_at)
+            return await self._commit(listed, entry, [], next_at)
+        ticks = due(entry.schedule, entry.missed, since, now)
+        fired = await self._commit(listed, entry, ticks, next_at)
+        if now - since > LATE:
+            log.warning(
+                "cron %s: nobody was there at %s; now, %s later, %d of its runs are begun (%s)",
+                *(listed.key, since, now - since, len(fired), entry.missed),
+            )
+        return fired
 
     async def _commit(
         self,

@@ -17,6 +17,8 @@ log = logging.getLogger("chancy.cron")
 CALM = 20.0
 #: The fewest, and the most, seconds after which it is looked again what became of what was due.
 SOON = (0.02, 0.2)
+#: By how many seconds a worker is late for what is due: each by others, and by none in a hot loop.
+STAGGER = (0.005, 0.05)
 #: The most seconds between two tries, while the database cannot be asked.
 MOST = 5.0
 #: Seconds between two looks where only a person can mend what is wrong.
@@ -71,7 +73,10 @@ class Timekeeper:
         if turn.again:
             return random.uniform(*SOON)
         calm = CALM * random.uniform(0.8, 1.0)
-        return calm if turn.next_in is None else min(calm, max(0.0, turn.next_in))
+        if turn.next_in is None or turn.next_in > calm:
+            return calm
+        # Not all workers at the same moment: the others then find that it is done.
+        return max(0.0, turn.next_in) + random.uniform(*STAGGER)
 
     async def _declare(self) -> None:
         """Store the entries of this process's code, once."""

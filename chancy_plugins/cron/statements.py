@@ -16,9 +16,10 @@ KEPT, DAYS = 1000, 90
 #: How many entries one look finds, and how many fires one statement forgets.
 BATCH = 500
 
-_NOW = "SELECT {now}()"
+_NOW = "-- Tell the time.\nSELECT {now}()"
 
-_ENTRIES = """
+_ENTRIES = """\
+-- List entries of cron.
 SELECT key, expression, tz, job::text, missed, jitter, paused, in_code, next_at,
        extract(epoch FROM next_at - {now}())::float8, updated_at, revision
   FROM {crons}
@@ -26,7 +27,8 @@ SELECT key, expression, tz, job::text, missed, jitter, paused, in_code, next_at,
  ORDER BY key
 """
 
-_LOOK = """
+_LOOK = """\
+-- Look for entries of cron that are due, with the time, and when the next will be.
 WITH due AS MATERIALIZED (
     SELECT key, expression, tz, job::text, missed, jitter, paused, in_code, next_at,
            extract(epoch FROM next_at - {now}())::float8, updated_at, revision
@@ -43,7 +45,8 @@ SELECT {now}(),
   FROM (VALUES (1)) AS always LEFT JOIN due ON true
 """
 
-_DECLARE = """
+_DECLARE = """\
+-- Store an entry of cron. One that is there keeps its next tick, unless its schedule is another.
 INSERT INTO {crons} AS c (key, expression, tz, job, missed, jitter, in_code, next_at)
 VALUES (%(key)s, %(expression)s, %(tz)s, %(job)s::jsonb, %(missed)s, %(jitter)s, %(in_code)s,
         %(next_at)s)
@@ -59,13 +62,15 @@ ON CONFLICT (key) DO UPDATE
 RETURNING key
 """
 
-_PAUSE = """
+_PAUSE = """\
+-- Pause an entry of cron.
 UPDATE {crons} SET paused = true, revision = revision + 1, updated_at = {now}()
  WHERE key = %(key)s
 RETURNING key
 """
 
-_RESUME = """
+_RESUME = """\
+-- End the pause of an entry of cron.
 UPDATE {crons}
    SET paused = false, next_at = CASE WHEN paused THEN %(next_at)s ELSE next_at END,
        revision = revision + 1, updated_at = {now}()
@@ -73,9 +78,10 @@ UPDATE {crons}
 RETURNING key
 """
 
-_DELETE = "DELETE FROM {crons} WHERE key = %(key)s RETURNING key"
+_DELETE = "-- Delete an entry of cron.\nDELETE FROM {crons} WHERE key = %(key)s RETURNING key"
 
-_TAKE = """
+_TAKE = """\
+-- Move an entry of cron on to another tick, if it is as it was read and nobody else is at it.
 UPDATE {crons} SET next_at = %(next_at)s, revision = revision + 1
  WHERE key = (SELECT key FROM {crons}
                WHERE key = %(key)s AND revision = %(revision)s AND NOT paused
@@ -84,7 +90,8 @@ UPDATE {crons} SET next_at = %(next_at)s, revision = revision + 1
 RETURNING key
 """
 
-_RECORD = """
+_RECORD = """\
+-- Write down that ticks were fired; answers those of which nobody had written it down before.
 INSERT INTO {cron_fires} (key, tick, job)
 SELECT %(key)s::text, tick, job
   FROM unnest(%(ticks)s::timestamptz[], %(jobs)s::uuid[]) AS fire (tick, job)
@@ -92,12 +99,14 @@ ON CONFLICT (key, tick) DO NOTHING
 RETURNING tick
 """
 
-_FIRES = """
+_FIRES = """\
+-- List the last fires of an entry of cron.
 SELECT key, tick, fired_at, job FROM {cron_fires}
  WHERE key = %(key)s ORDER BY id DESC LIMIT %(limit)s
 """
 
-_FORGET = """
+_FORGET = """\
+-- Delete some of the fires that are too old, or too many.
 DELETE FROM {cron_fires} WHERE id = ANY (ARRAY(
     SELECT old.id FROM (
         (SELECT id FROM {cron_fires} WHERE fired_at < {now}() - make_interval(days => %(days)s)
