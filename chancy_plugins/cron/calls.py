@@ -1,6 +1,5 @@
 """What applications ask of cron: `Cron`."""
 
-from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +19,7 @@ CHANGED = "cron.changed"
 
 
 class Cron:
-    """The entries of an application: jobs that run whenever the clocks of a zone show certain times.
+    """The entries of an application: jobs that run when the clocks of a zone show certain times.
 
         cron = Cron(chancy)
         await cron.declare("0 3 * * *", report.bind(city="Paris"), key="paris", tz="Europe/Paris")

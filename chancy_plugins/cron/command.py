@@ -74,7 +74,9 @@ def _document(listed: Listed, runs: int, known: Collection[str] | None = None) -
 
 
 def _in_words(listed: Listed, tick: datetime) -> str:
-    assert listed.entry is not None and listed.next_at is not None and listed.next_in is not None
+    assert listed.entry is not None
+    assert listed.next_at is not None
+    assert listed.next_in is not None
     now = listed.next_at - timedelta(seconds=listed.next_in)  # by the database's clock
     return run_in_words(tick, now, listed.entry.schedule)
 

@@ -149,7 +149,7 @@ class Schedule:
             match = next(self._walls(time), None)
             if match is None:
                 return None
-            tick = since + (match - wall(since, self.zone))
+            tick: datetime = since + (match - wall(since, self.zone))
             turned = turn(since, tick, self.zone)
             if turned is None:
                 return tick

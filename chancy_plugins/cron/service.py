@@ -55,7 +55,7 @@ class Timekeeper:
             self._woken = anyio.Event()  # before the look, which may be too early to see a change
             try:
                 pause = await self._turn()
-            except Exception as exc:
+            except Exception as exc:  # noqa: BLE001 - what is not the database's is raised again
                 pause = self._pause_after(exc)
             else:
                 if self._tries:

@@ -61,7 +61,10 @@ def test_list_says_when_each_runs_next(listed: Shell) -> None:
     assert (told["ada"]["state"], told["ada"]["func"]) == ("active", "app.welcome")
     assert told["old"]["state"] == "active, not in this code"
     assert "broken is broken: time zone 'Mars': there is none of this name here" in shown
-    assert (told["broken"]["state"], told["broken"]["problem"][:16]) == ("broken", "time zone 'Mars'")
+    assert (told["broken"]["state"], told["broken"]["problem"][:16]) == (
+        "broken",
+        "time zone 'Mars'",
+    )
     assert (told["broken"]["next"], told["broken"]["next_at"]) == (None, [])
     assert "--runs is 1 to 100" in listed.people("cron", "list", "--runs", "0", code=2)
 

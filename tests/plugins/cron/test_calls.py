@@ -39,7 +39,12 @@ async def test_an_entry_is_what_was_declared(cron: Cron):
     )
     assert made == await cron.entry("paris")
     assert (made.key, made.expression, made.tz) == ("paris", "0 3 * * *", "Europe/Paris")
-    assert (made.missed, made.jitter, made.paused, made.in_code) == ("catch_up(5)", 30, False, False)
+    assert (made.missed, made.jitter, made.paused, made.in_code) == (
+        "catch_up(5)",
+        30,
+        False,
+        False,
+    )
     assert (made.next_at, made.next_in) == (DAY + timedelta(hours=2), 7200)
     assert made.sound().job == Job("crons.report", {"city": "Paris"}, queue="q", priority=2)
 

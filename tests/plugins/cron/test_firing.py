@@ -281,9 +281,7 @@ async def test_a_run_is_left_out_while_the_last_one_holds_its_key(
     chancy_clock.advance(seconds=20)
     await cron.fire_due()
     fires = list(reversed(await cron.fires("a")))
-    assert [fire.tick for fire in fires] == list(
-        Schedule(EVERY).between(start, chancy_clock.now())
-    )
+    assert [fire.tick for fire in fires] == list(Schedule(EVERY).between(start, chancy_clock.now()))
     assert [fire.job is not None for fire in fires] == [True, False, False, False, True]
 
 
@@ -399,7 +397,7 @@ async def test_a_row_written_by_hand_is_taken_up(chancy_app: Chancy, chancy_cloc
     await sql(
         chancy_app,
         "INSERT INTO {crons} (key, expression, job) "
-        "VALUES ('hand', '@hourly', '{{\"func\": \"crons.run\", \"queue\": \"q\"}}') RETURNING key",
+        'VALUES (\'hand\', \'@hourly\', \'{{"func": "crons.run", "queue": "q"}}\') RETURNING key',
     )
     assert await Cron(chancy_app).fire_due() == []
     chancy_clock.advance(hours=1)

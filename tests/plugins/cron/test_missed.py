@@ -35,7 +35,8 @@ def test_after_an_hour_without_anybody(missed: str, fired: list[str]):
 
 
 @pytest.mark.parametrize(
-    ("missed", "fired"), [("skip", []), ("run_once", ["11:00"]), ("catch_up(2)", ["10:00", "11:00"])]
+    ("missed", "fired"),
+    [("skip", []), ("run_once", ["11:00"]), ("catch_up(2)", ["10:00", "11:00"])],
 )
 def test_where_nothing_is_due_just_now(missed: str, fired: list[str]):
     hourly = Schedule("0 * * * *")
@@ -115,10 +116,14 @@ def test_a_run_is_put_off_by_the_same_time_wherever_it_is_worked_out():
 def test_the_identity_of_a_run_is_its_tick():
     plain, late = entry().job_of(NOW), entry(jitter=60).job_of(NOW)
     assert plain.scheduled_at is None
-    assert plain.meta == late.meta == {
-        "tenant": 7,
-        "cron": {"key": "k", "tick": "2026-08-03T12:00:30+00:00"},
-    }
+    assert (
+        plain.meta
+        == late.meta
+        == {
+            "tenant": 7,
+            "cron": {"key": "k", "tick": "2026-08-03T12:00:30+00:00"},
+        }
+    )
     assert plain.unique_key == late.unique_key == "cron:k:2026-08-03T12:00:30+00:00"
 
 

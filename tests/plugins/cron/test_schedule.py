@@ -68,12 +68,12 @@ def walked(
     while at + step <= end:
         at += step
         shown = wall(at, where)
+        hit = matches(shown)
         if fixed:  # all times that the clock has not shown before, up to what it shows now
-            passed = (furthest + n * step for n in range(1, (shown - furthest) // step + 1))
-            hit = any(map(matches, passed))
+            passed = (shown - furthest) // step
+            if passed != 1:
+                hit = any(matches(furthest + n * step) for n in range(1, passed + 1))
             furthest = max(furthest, shown)
-        else:
-            hit = matches(shown)
         if hit and at > begin:
             yield at
 
@@ -81,11 +81,12 @@ def walked(
 # -- every zone, and every way to put its clocks ---------------------------------------------------
 
 
-def field(most: int) -> st.SearchStrategy[tuple[str, frozenset[int]]]:
-    """A field of numbers from 0, and which of them it has."""
+def field(most: int, named: int | None = None) -> st.SearchStrategy[tuple[str, frozenset[int]]]:
+    """A field of numbers from 0, and which of them it has; those that it names are up to *named*."""
     everything = range(most + 1)
-    numbers = st.lists(st.integers(0, most), min_size=1, max_size=4)
-    pairs = st.sets(st.integers(0, most), min_size=2, max_size=2).map(sorted)
+    number = st.integers(0, named or most)
+    numbers = st.lists(number, min_size=1, max_size=4)
+    pairs = st.sets(number, min_size=2, max_size=2).map(sorted)
     steps = st.integers(1, most)
     return st.one_of(
         st.just(("*", frozenset(everything))),
@@ -102,7 +103,7 @@ def field(most: int) -> st.SearchStrategy[tuple[str, frozenset[int]]]:
 
 
 #: Where clocks are put, it is night: so are most of these.
-hours = field(23) | field(3)
+hours = field(23) | field(23, named=3)
 days = st.one_of(
     st.just(("*", frozenset(range(7)))),
     st.sets(st.integers(0, 6), min_size=1).map(
@@ -117,9 +118,7 @@ def entries(draw: st.DrawFn) -> tuple[str, Matches, bool]:
     (minute, minutes), (hour, some), (day, weekdays) = draw(field(59)), draw(hours), draw(days)
 
     def matches(time: datetime) -> bool:
-        return (
-            time.minute in minutes and time.hour in some and time.isoweekday() % 7 in weekdays
-        )
+        return time.minute in minutes and time.hour in some and time.isoweekday() % 7 in weekdays
 
     fixed = not minute.startswith("*") and not hour.startswith("*")
     return f"{minute} {hour} * * {day}", matches, fixed
@@ -132,8 +131,8 @@ def places(draw: st.DrawFn) -> tuple[str, datetime]:
     return name, draw(st.sampled_from(turns(name)))
 
 
-@settings(max_examples=300)
-@given(places(), entries(), st.integers(-1500 * 60, 300 * 60), st.integers(1, 36))
+@settings(max_examples=150)
+@given(places(), entries(), st.integers(-1500 * 60, 300 * 60), st.integers(1, 26))
 def test_ticks_are_those_of_the_policy(
     place: tuple[str, datetime], entry: tuple[str, Matches, bool], seconds: int, length: int
 ):
@@ -142,9 +141,7 @@ def test_ticks_are_those_of_the_policy(
     end = begin + length * HOUR
     schedule = Schedule(expression, name)
     assert schedule.fixed is fixed
-    expected = walked(
-        matches, ZoneInfo(name), begin, end, fixed=fixed, ahead=timedelta(hours=26)
-    )
+    expected = walked(matches, ZoneInfo(name), begin, end, fixed=fixed, ahead=timedelta(hours=26))
     assert list(schedule.between(begin, end)) == list(expected)
 
 
@@ -178,11 +175,11 @@ def test_each_way_in_which_clocks_are_put_anywhere():
                 expected = walked(matches, where, begin, end, fixed=schedule.fixed)
                 ticks = list(schedule.between(begin, end))
                 assert ticks == list(expected), (name, turn, expression)
-    assert len(seen) > 50
+    assert len(seen) > 40
 
 
-@settings(max_examples=40)
-@given(places(), field(59), field(59), field(3), st.integers(-3600, 1800))
+@settings(max_examples=15)
+@given(places(), field(59), field(59), field(23, named=3), st.integers(-3600, 1800))
 def test_six_fields_begin_with_seconds(
     place: tuple[str, datetime],
     second: tuple[str, frozenset[int]],
@@ -200,7 +197,7 @@ def test_six_fields_begin_with_seconds(
 
     schedule = Schedule(f"{second[0]} {minute[0]} {hour[0]} * * *", name)
     expected = walked(
-        matches, ZoneInfo(name), begin, end, fixed=fixed, step=SECOND, ahead=3.5 * HOUR
+        matches, ZoneInfo(name), begin, end, fixed=fixed, step=SECOND, ahead=3.5 * HOUR * fixed
     )
     assert list(schedule.between(begin, end)) == list(expected)
 
@@ -313,16 +310,16 @@ def test_the_next_tick_is_later_than_the_last_and_in_utc():
     ids=repr,
 )
 def test_an_expression_that_makes_no_sense_is_refused(nonsense: object):
-    with pytest.raises(InvalidValue, match="^cron expression .*: "):
+    with pytest.raises(InvalidValue, match=r"^cron expression .*: "):
         Schedule(nonsense)  # type: ignore[arg-type]
 
 
 def test_what_would_have_been_right_is_said():
-    with pytest.raises(InvalidValue, match="it has 4 fields; five fields are minute, hour"):
+    with pytest.raises(InvalidValue, match=r"it has 4 fields; five fields are minute, hour"):
         Schedule("0 3 * *")
-    with pytest.raises(InvalidValue, match="the names are @yearly, .*@hourly"):
+    with pytest.raises(InvalidValue, match=r"the names are @yearly, .*@hourly"):
         Schedule("@reboot")
-    with pytest.raises(InvalidValue, match="there is none of this name here.*'Europe/Paris'"):
+    with pytest.raises(InvalidValue, match=r"there is none of this name here.*'Europe/Paris'"):
         Schedule("0 3 * * *", "europe/pariss")
 
 
@@ -332,21 +329,17 @@ def test_what_would_have_been_right_is_said():
     ids=repr,
 )
 def test_a_zone_that_is_none_is_refused(nonsense: object):
-    with pytest.raises(InvalidValue, match="^time zone .*: "):
+    with pytest.raises(InvalidValue, match=r"^time zone .*: "):
         Schedule("0 3 * * *", nonsense)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("expression", "tz"),
-    [("* 2 * 3 7L", "Europe/Paris"), ("* * */20 * 1L", "UTC"), ("0 0 30 2 MON", "UTC")],
+    [("* 2 * 3 7L", "Europe/Paris"), ("* * */20 * 1L", "UTC")],
 )
 def test_what_is_never_reached_has_no_tick(expression: str, tz: str):
     """Its only hour is skipped each year; or its days never fall together."""
-    try:
-        schedule = Schedule(expression, tz)
-    except InvalidValue:
-        return
-    assert schedule.next(SPRING - 400 * HOUR) is None
+    assert Schedule(expression, tz).next(SPRING - 400 * HOUR) is None
 
 
 def test_there_is_an_end_of_time():

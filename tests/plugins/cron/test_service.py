@@ -90,9 +90,7 @@ async def test_a_worker_finds_what_nobody_told_of(chancy_app: Chancy, monkeypatc
         await until_run(cron, "crons.tick", 2)
 
 
-async def test_a_worker_follows_a_tests_clock(
-    chancy_app: Chancy, chancy_clock: Clock, monkeypatch
-):
+async def test_a_worker_follows_a_tests_clock(chancy_app: Chancy, chancy_clock: Clock, monkeypatch):
     monkeypatch.setattr(service, "CALM", 3600.0)
     async with working(chancy_app) as cron:
         await cron.declare("0 3 * * *", tick, missed="catch_up(9)")
@@ -103,12 +101,15 @@ async def test_a_worker_follows_a_tests_clock(
 
 
 async def test_two_workers_fire_each_tick_once(chancy_app: Chancy, chancy_dsn: str):
-    async with working(chancy_app) as cron, Chancy(chancy_dsn) as other:
-        async with Worker(other, name="other", signals=False):
-            await cron.declare("* * * * * *", tick)
-            await until_run(cron, "crons.tick", 4)
-            await cron.pause("crons.tick")
-            fires = await cron.fires("crons.tick")
+    async with (
+        working(chancy_app) as cron,
+        Chancy(chancy_dsn) as other,
+        Worker(other, name="other", signals=False),
+    ):
+        await cron.declare("* * * * * *", tick)
+        await until_run(cron, "crons.tick", 4)
+        await cron.pause("crons.tick")
+        fires = await cron.fires("crons.tick")
     jobs = {job.id: job.meta["cron"]["tick"] for job in (await chancy_app.list_jobs()).jobs}
     assert jobs == {fire.job: fire.tick.isoformat() for fire in fires}
     assert len(set(jobs.values())) == len(jobs)
@@ -151,7 +152,9 @@ async def test_without_its_tables_it_says_so_and_the_worker_goes_on(
         assert "cron looks at its tables again" in caplog.text
 
 
-async def test_a_defect_of_its_own_is_the_plugins_and_no_others(chancy_app: Chancy, monkeypatch, caplog):
+async def test_a_defect_of_its_own_is_the_plugins_and_no_others(
+    chancy_app: Chancy, monkeypatch, caplog
+):
     class Broken:
         def __init__(self, *_: object) -> None: ...
 
