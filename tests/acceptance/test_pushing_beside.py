@@ -82,7 +82,8 @@ async def test_one_whose_key_is_held_is_not_stored(outbox: Chancy):
 
 
 @pytest.mark.parametrize(
-    "nonsense", [Job("beside.send", {"numb": 1}), Job("f", {"x": float("nan")}), "send", None]
+    "nonsense",
+    [Job("beside.send", kwargs={"numb": 1}), Job("f", kwargs={"x": float("nan")}), "send", None],
 )
 async def test_what_cannot_be_stored_is_refused_before_anything_is_run(
     chancy: Chancy, nonsense: Any

@@ -36,7 +36,7 @@ def listed(shell: Shell, dsn: str) -> Shell:
     async def declare() -> None:
         async with Chancy(dsn) as chancy:
             cron = Cron(chancy)
-            welcome = Job("app.welcome", {"name": "Ada"}, queue="mail")
+            welcome = Job("app.welcome", kwargs={"name": "Ada"}, queue="mail")
             await cron.declare("0 3 * * *", welcome, key="ada", tz="Europe/Paris")
             await cron.declare("@hourly", welcome, key="old")
             await cron.declare("@hourly", welcome, key="broken")

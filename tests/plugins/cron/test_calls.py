@@ -46,7 +46,7 @@ async def test_an_entry_is_what_was_declared(cron: Cron):
         False,
     )
     assert (made.next_at, made.next_in) == (DAY + timedelta(hours=2), 7200)
-    assert made.sound().job == Job("crons.report", {"city": "Paris"}, queue="q", priority=2)
+    assert made.sound().job == Job("crons.report", kwargs={"city": "Paris"}, queue="q", priority=2)
 
 
 async def test_its_key_is_its_jobs_name_where_none_is_given(cron: Cron):
@@ -130,8 +130,8 @@ async def test_an_entry_that_is_not_there_is_named(cron: Cron, call: str):
         ({"expression": "* 2 * 3 7L", "tz": "Europe/Paris"}, "the clocks of Europe/Paris show no"),
         ({"tz": "Mars/Base"}, "time zone 'Mars/Base'"),
         ({"job": "crons.report"}, "job must be a Job, such as my_job.bind()"),
-        ({"job": Job("crons.report", {"town": "Oslo"})}, "it has no argument 'town'"),
-        ({"job": Job("f", {"x": float("nan")})}, "nan is no JSON number"),
+        ({"job": Job("crons.report", kwargs={"town": "Oslo"})}, "it has no argument 'town'"),
+        ({"job": Job("f", kwargs={"x": float("nan")})}, "nan is no JSON number"),
         ({"key": ""}, "it must have 1 to 200 bytes"),
         ({"missed": "sometimes"}, "missed must be 'skip'"),
         ({"jitter": 1e9}, "jitter must be 0 to 86,400 seconds"),
@@ -154,7 +154,7 @@ async def test_a_broken_row_is_shown_and_can_be_deleted(chancy_app: Chancy, cron
     assert broken.entry is None
     assert "time zone 'Mars/Base'" in str(broken.problem)
     for call in (cron.trigger, cron.resume):
-        with pytest.raises(InvalidValue, match="'crons.report' makes no sense: time zone"):
+        with pytest.raises(InvalidValue, match=r"'crons\.report' makes no sense: time zone"):
             await call("crons.report")
     await cron.pause("crons.report")
     await cron.delete("crons.report")
@@ -174,8 +174,9 @@ async def test_fires_are_kept_for_a_while_and_forgotten_in_small_batches(
     monkeypatch.setattr(statements, "KEPT", 10)
     await cron.declare("0 3 * * *", report)
     fill = (
-        "INSERT INTO {cron_fires} (key, tick, fired_at) SELECT %(key)s, {now}() - age, {now}() - age "
-        "FROM (SELECT n * interval '1 day' AS age FROM generate_series(%(most)s, 0, -1) AS n) "
+        "INSERT INTO {cron_fires} (key, tick, fired_at) "
+        "SELECT %(key)s, {now}() - age, {now}() - age FROM (SELECT n * interval '1 day' AS age "
+        "FROM generate_series(%(most)s, 0, -1) AS n) "
         "AS old RETURNING id"
     )
     for key, most in (("crons.report", 99), ("gone", 120)):

@@ -102,7 +102,7 @@ def test_what_is_found_out_later_is_told_of_and_left_out(caplog: pytest.LogCaptu
         assert declared.entries().keys() == {"code.good"}
     assert "no_job is left out: it is no job; decorate it with @job as well" in caplog.text
     assert "@cron of code.needs is left out" in caplog.text
-    assert "'city' is missing" in caplog.text
+    assert "missing a required argument: 'city'" in caplog.text
     assert "@cron of code.one and code.other: all want the key 'same'" in caplog.text
 
 

@@ -188,8 +188,8 @@ async def test_the_zone_of_the_connection_does_not_matter(chancy_app: Chancy, ch
         for _ in range(8):
             chancy_clock.advance(minutes=15)
             await Cron(other).fire_due()
-        ticks = list(Schedule("*/30 * * * *").between(datetime(2040, 10, 27, 23, 59, tzinfo=UTC),
-                                                      chancy_clock.now()))  # fmt: skip
+        begin = datetime(2040, 10, 27, 23, 59, tzinfo=UTC)
+        ticks = list(Schedule("*/30 * * * *").between(begin, chancy_clock.now()))
         await exactly_once(other, "a", ticks)
         assert len(ticks) == 4
 

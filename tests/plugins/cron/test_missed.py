@@ -79,8 +79,14 @@ def test_what_was_missed_long_ago_is_forgotten():
     assert NOW - ticks[0] < FURTHEST
 
 
-@pytest.mark.parametrize("nonsense", ["", "run", "catch_up", "catch_up(0)", "catch_up(1001)",
-                                      "catch_up(-1)", "catch_up(5) ", None, 5, []], ids=repr)  # fmt: skip
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        *("", "run", "catch_up", "catch_up(0)", "catch_up(1001)", "catch_up(-1)", "catch_up(5) "),
+        *(None, 5, []),
+    ],
+    ids=repr,
+)
 def test_a_policy_that_is_none_is_refused(nonsense: object):
     with pytest.raises(InvalidValue, match=r"^missed must be 'skip', 'run_once' or catch_up\(1\)"):
         allowance(nonsense)  # type: ignore[arg-type]
@@ -88,7 +94,7 @@ def test_a_policy_that_is_none_is_refused(nonsense: object):
 
 @pytest.mark.parametrize("nonsense", [0, -1, 1001, 1.5, "5", True, None])
 def test_catching_up_with_nonsense_is_refused(nonsense: object):
-    with pytest.raises(InvalidValue, match="^catch_up: it is 1 to 1,000 runs"):
+    with pytest.raises(InvalidValue, match=r"^catch_up: it is 1 to 1,000 runs"):
         catch_up(nonsense)  # type: ignore[arg-type]
 
 

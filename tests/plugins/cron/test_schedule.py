@@ -82,7 +82,7 @@ def walked(
 
 
 def field(most: int, named: int | None = None) -> st.SearchStrategy[tuple[str, frozenset[int]]]:
-    """A field of numbers from 0, and which of them it has; those that it names are up to *named*."""
+    """A field of numbers from 0, and which of them it has; it names those up to *named*."""
     everything = range(most + 1)
     number = st.integers(0, named or most)
     numbers = st.lists(number, min_size=1, max_size=4)
