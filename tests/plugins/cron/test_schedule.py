@@ -131,7 +131,7 @@ def places(draw: st.DrawFn) -> tuple[str, datetime]:
     return name, draw(st.sampled_from(turns(name)))
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(places(), entries(), st.integers(-1500 * 60, 300 * 60), st.integers(1, 26))
 def test_ticks_are_those_of_the_policy(
     place: tuple[str, datetime], entry: tuple[str, Matches, bool], seconds: int, length: int
@@ -178,8 +178,8 @@ def test_each_way_in_which_clocks_are_put_anywhere():
     assert len(seen) > 40
 
 
-@settings(max_examples=15)
-@given(places(), field(59), field(59), field(23, named=3), st.integers(-3600, 1800))
+@settings(max_examples=15, deadline=None)
+@given(places(), field(59), field(59), field(23, named=3), st.integers(-1200, 600))
 def test_six_fields_begin_with_seconds(
     place: tuple[str, datetime],
     second: tuple[str, frozenset[int]],
@@ -189,7 +189,7 @@ def test_six_fields_begin_with_seconds(
 ):
     name, turn = place
     begin = turn + timedelta(seconds=seconds)
-    end = begin + HOUR
+    end = begin + HOUR / 3
     fixed = not minute[0].startswith("*") and not hour[0].startswith("*")
 
     def matches(time: datetime) -> bool:
