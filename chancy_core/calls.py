@@ -133,6 +133,8 @@ class Calls(Asking):
         from chancy_core.store import pushing
 
         references = [Reference(id_) for id_ in push.jobs if id_ in stored]
+        if not references:
+            return
         for hint in pushing.hints([push.jobs[reference.id] for reference in references]):
             self.hint(hint)
         await self._tell(references)

@@ -44,6 +44,8 @@ class Timekeeper:
         self._forgets_at = anyio.current_time() + random.uniform(0.5, 1.0) * FIRST
         self._woken = anyio.Event()
         self._tries = 0
+        #: What a person was told to mend.
+        self._said: str | None = None
 
     def wake(self) -> None:
         """Look at once: something has changed."""
@@ -60,16 +62,16 @@ class Timekeeper:
             else:
                 if self._tries:
                     log.info("cron looks at its tables again")
-                self._tries = 0
+                self._tries, self._said = 0, None
             with anyio.move_on_after(pause):
                 await self._woken.wait()
 
     async def _turn(self) -> float:
         """Do what is to be done now; answers after how many seconds there is more."""
         await self._declare()
+        turn = await self._firing.fire()
         if anyio.current_time() >= self._forgets_at:
             await self._forget()
-        turn = await self._firing.fire()
         if turn.again:
             return random.uniform(*SOON)
         calm = CALM * random.uniform(0.8, 1.0)
@@ -100,10 +102,10 @@ class Timekeeper:
 
     async def _forget(self) -> None:
         """Delete the fires that are not kept, a batch at a time."""
+        self._forgets_at = anyio.current_time() + random.uniform(0.8, 1.0) * HOURLY
         database = self._app.database
         while await database.run(statements.forget(database.names)) >= statements.BATCH:
             pass
-        self._forgets_at = anyio.current_time() + random.uniform(0.8, 1.0) * HOURLY
 
     def _pause_after(self, exc: Exception) -> float:
         """Say what is wrong with the database, and answer for how many seconds it is left alone.
@@ -116,9 +118,10 @@ class Timekeeper:
         self._tries += 1
         mending = _MENDING.get(state or "")
         if mending is not None:
-            if self._tries == 1:
-                log.error("cron runs nothing on this worker: %s (%s)", mending, exc)
+            if mending != self._said:
+                log.error("cron does not work on this worker: %s (%s)", mending, exc)
+            self._said = mending
             return LASTING * random.uniform(0.8, 1.0)
         if self._tries & (self._tries - 1) == 0:
             log.warning("cron cannot look what is due, try %d: %s", self._tries, exc)
-        return random.uniform(0.0, min(MOST, 0.1 * 2.0**self._tries))
+        return random.uniform(0.0, min(MOST, 0.1 * 2.0 ** min(self._tries, 30)))

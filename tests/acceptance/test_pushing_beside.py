@@ -92,9 +92,10 @@ async def test_what_cannot_be_stored_is_refused_before_anything_is_run(
         chancy.pushing([send.bind(number=1), nonsense])
 
 
-async def test_none_is_as_good_as_many(chancy: Chancy):
+async def test_of_none_nobody_is_told(chancy: Chancy, monkeypatch):
     push = chancy.pushing([])
     assert await chancy.database.run(push) == set()
+    monkeypatch.setattr(chancy.plugins, "pushed", lambda references: pytest.fail("told"))
     await chancy.pushed(push, [])
 
 

@@ -152,6 +152,24 @@ async def test_without_its_tables_it_says_so_and_the_worker_goes_on(
         assert "cron looks at its tables again" in caplog.text
 
 
+async def test_what_it_may_not_forget_keeps_it_from_nothing(
+    chancy_app: Chancy, monkeypatch, caplog
+):
+    """Roles of least rights may be granted all but that."""
+    monkeypatch.setattr(service, "FIRST", 0.0)
+    monkeypatch.setattr(service, "LASTING", 0.1)
+
+    def denied(names: object) -> Statement[Any]:
+        text = "DO $$ BEGIN RAISE insufficient_privilege; END $$"
+        return Statement.written(text, chancy_app.names, {}, list)
+
+    monkeypatch.setattr(service.statements, "forget", denied)
+    async with working(chancy_app) as cron:
+        await cron.declare("* * * * * *", tick)
+        await until_run(cron, "crons.tick", 2)
+    assert "GRANT it what the page about cron lists" in caplog.text
+
+
 async def test_a_defect_of_its_own_is_the_plugins_and_no_others(
     chancy_app: Chancy, monkeypatch, caplog
 ):
