@@ -1,6 +1,6 @@
 """What an application asks of queues and jobs, on the pool of its open `Chancy`."""
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import AsyncIterable, Collection, Iterable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import UUID
@@ -19,9 +19,10 @@ from chancy_core.given import (
     page,
     several,
 )
+from chancy_core.hint import Hint
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
-from chancy_core.statement import Names
+from chancy_core.statement import Names, Push
 
 if TYPE_CHECKING:
     from chancy_core.filter import Answer, JobFilter, Page
@@ -49,6 +50,9 @@ class Asking(Protocol):
 
     async def ask(self, request: "Request[T]") -> T:
         """Carry out a request."""
+
+    def hint(self, hint: Hint) -> None:
+        """Tell workers, or those who wait for a job, that something has happened."""
 
     @property
     def waits(self) -> "Waiting":
@@ -90,9 +94,7 @@ class Calls(Asking):
         batch = self.plugins.with_meta(batch)
         pushed = self.fitting.push(self.names, batch, pushing.store_surely)
         references = await self.ask(pushed)
-        self.plugins.pushed(references)
-        if self.follower is not None:
-            await self.follower.follow(references)
+        await self._tell(references)
         return references
 
     def push_many(
@@ -107,6 +109,41 @@ class Calls(Asking):
         the batches before it are stored.
         """
         return Pushing(jobs, batch_size, self._push)
+
+    def pushing(self, jobs: Iterable[Pushable]) -> Push:
+        """Return the statement that stores jobs in whatever transaction it is run in.
+
+            push = chancy.pushing([send.bind(address="ada@example.org")])
+            _, stored = await chancy.database.run(mark_as_sent, push)
+            await chancy.pushed(push, stored)
+
+        For plugins: beside statements of their own it is run by `database.run`, which commits all
+        of them or none. It answers the ids of those jobs that were stored; one whose unique key a
+        live job holds is not. Raises `InvalidValue` for what cannot be stored.
+        """
+        from chancy_core.store import pushing
+
+        asked = self.plugins.with_meta([given.job(job) for job in jobs])
+        return pushing.beside(self.names, asked)
+
+    async def pushed(self, push: Push, stored: Collection[UUID]) -> None:
+        """Tell of what `pushing` made, once it is committed: to workers, and to plugins.
+
+        *stored* are the ids that it answered. Workers who are not told find the jobs by polling.
+        """
+        from chancy_core.store import pushing
+
+        references = [Reference(id_) for id_ in push.jobs if id_ in stored]
+        if not references:
+            return
+        for hint in pushing.hints([push.jobs[reference.id] for reference in references]):
+            self.hint(hint)
+        await self._tell(references)
+
+    async def _tell(self, references: list[Reference]) -> None:
+        self.plugins.pushed(references)
+        if self.follower is not None:
+            await self.follower.follow(references)
 
     async def get_job(self, reference: Named) -> QueuedJob:
         """Return a job, live or finished.

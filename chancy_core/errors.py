@@ -9,6 +9,7 @@
     │   ├── UnknownName (LookupError)   nobody offers that name
     │   ├── NameTaken                   two distributions offer the same name
     │   └── BrokenOffer                 it is offered, but cannot be loaded
+    ├── MissingExtra (ImportError)      what a part of a package needs is not installed
     ├── DatabaseError                   PostgreSQL, or the way to it
     │   ├── CallTimeout (TimeoutError)  no answer within the deadline of the call
     │   ├── PoolExhausted (TimeoutError)
@@ -79,6 +80,13 @@ class NameTaken(OfferError):
 
 class BrokenOffer(OfferError):
     """A distribution offers this name, but loading it failed."""
+
+
+class MissingExtra(ChancyError, ImportError):
+    """A part of a package needs another one, which is not installed; the message says which.
+
+    A plugin that raises it when it is imported is left out without a noise: nobody asked for it.
+    """
 
 
 class DatabaseError(ChancyError):

@@ -1,14 +1,15 @@
 """What a plugin is given: the application or the worker that it stands in, and the database."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, overload
+from uuid import UUID
 
 from attrs import frozen
 
 from chancy_core.events import Events
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
-from chancy_core.statement import Names, Statement
+from chancy_core.statement import Names, Push, Statement
 
 T = TypeVar("T")
 
@@ -25,7 +26,11 @@ class Database(Protocol):
     @overload
     async def run(self, *statements: Statement[Any]) -> list[Any]: ...
     async def run(self, *statements: Statement[Any]) -> Any:
-        """Run statements in one transaction; answers what each reads, of a single one just that."""
+        """Run statements in one transaction; answers what each reads, of a single one just that.
+
+        Each is read before the next is run: what reading one of several raises undoes them all,
+        and is raised here. So a statement can look whether those after it are to be run.
+        """
 
 
 class Application(Protocol):
@@ -44,6 +49,15 @@ class Application(Protocol):
 
     async def push(self, job: Job, /) -> Reference:
         """Store a job."""
+
+    def pushing(self, jobs: Iterable[Job], /) -> Push:
+        """Return the statement that stores jobs in whatever transaction it is run in.
+
+        Call `pushed` once that is committed. Raises `InvalidValue` for what cannot be stored.
+        """
+
+    async def pushed(self, push: Push, stored: Collection[UUID], /) -> None:
+        """Tell of the jobs of these ids, which were stored: to workers, and to plugins."""
 
     async def notify(self, name: str, subject: str = "") -> None:
         """Send a hint to all workers, where `chancy_notified` hears it."""

@@ -7,13 +7,16 @@ synchronous connection, or a transaction of the caller's.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from functools import cache
 from typing import Any, Generic, TypeVar
+from uuid import UUID
 
 from attrs import field, frozen
 
 from chancy_core.codec import shown
 from chancy_core.errors import InvalidValue
+from chancy_core.job import Job
 
 T = TypeVar("T")
 Row = Sequence[Any]
@@ -133,6 +136,18 @@ class Copy(Statement[T]):
     ) -> "Copy[T]":
         """Make the statement of the file *name* for an installation."""
         return cls(_rendered(name, names), {}, read, pieces)
+
+
+@frozen
+class Push(Statement[AbstractSet[UUID]]):
+    """Stores jobs, in whatever transaction it is run in; `Application.pushing` makes it.
+
+    It answers the ids of those that were stored: all but those whose unique key a live job holds.
+    """
+
+    #: The jobs by their ids, in the order in which they were given. The ids are known before it is
+    #: run, so that statements beside it may name them.
+    jobs: Mapping[UUID, Job] = field(repr=False)
 
 
 def nothing(_: Sequence[Row]) -> None:

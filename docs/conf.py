@@ -28,7 +28,7 @@ nitpicky = True
 # There is no inventory of other projects here, and type variables and protocols have no page.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!chancy).*"),
-    ("py:class", r"chancy_core\.\w+\.(P|R|T|R_co|Pusher|SyncPusher|Registered)"),
+    ("py:class", r"chancy_\w+(\.\w+)+\.(F|P|R|T|R_co|Pusher|SyncPusher|Registered)"),
 ]
 
 

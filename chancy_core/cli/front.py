@@ -4,6 +4,7 @@ import sys
 
 from chancy_core.cli import failing
 from chancy_core.cli.commands import COMMANDS, offered
+from chancy_core.discovery import OURS
 from chancy_core.errors import ChancyError
 
 _ABOVE = """\
@@ -29,8 +30,9 @@ def _lines(strangers: dict[str, str]) -> list[str]:
     headings: dict[str, dict[str, str]] = {}
     for name, command in COMMANDS.items():
         headings.setdefault(command.heading, {})[name] = command.help
-    if strangers:
-        headings["From other packages"] = {name: f"({who})" for name, who in strangers.items()}
+    for name, who in strangers.items():
+        heading = "From shipped plugins" if who == OURS else "From other packages"
+        headings.setdefault(heading, {})[name] = f"({who})"
     width = max(len(name) for names in headings.values() for name in names)
     lines = [_ABOVE]
     for heading, names in headings.items():

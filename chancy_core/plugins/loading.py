@@ -1,5 +1,6 @@
 """Which plugins an application has: those that are installed, and those that it was given."""
 
+import logging
 import sys
 from collections.abc import Iterable
 from types import ModuleType
@@ -8,7 +9,7 @@ from typing import Any
 from chancy_core import discovery
 from chancy_core.beside import imported
 from chancy_core.codec import shown
-from chancy_core.errors import InvalidPlugin, OfferError
+from chancy_core.errors import InvalidPlugin, MissingExtra, OfferError
 from chancy_core.hooks import FAULTS, Plugin, log
 from chancy_core.host import Application
 from chancy_core.plugins.application import Plugins
@@ -27,7 +28,10 @@ def load(app: Application, given: Iterable[Any] = ()) -> Plugins:
         try:
             plugins.register(_installed(name))
         except (OfferError, InvalidPlugin) as exc:
-            log.error("plugin %s is left out: %s", name, exc)
+            # Who never asked for an extra finds in `chancy plugins --load` what it would need.
+            extra = isinstance(exc.__cause__, MissingExtra)
+            level = logging.INFO if extra else logging.ERROR
+            log.log(level, "plugin %s is left out: %s", name, exc)
             plugins.broken[name] = str(exc)
     for made in given:
         plugin = _given(made)

@@ -1,6 +1,6 @@
 """How jobs are pushed, step by step: a request as those of `requests`, and the ways to store."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from uuid import UUID
 
@@ -8,7 +8,7 @@ from chancy_core import hint
 from chancy_core.hint import Hint
 from chancy_core.identity import new_id
 from chancy_core.job import Job, Reference
-from chancy_core.statement import Names
+from chancy_core.statement import Names, Push
 from chancy_core.store import statements
 from chancy_core.store.carrying import Request
 
@@ -30,12 +30,27 @@ def push(
         references = [Reference(id_) for id_ in jobs]
     else:
         references = yield from _refer(names, jobs, stored, store or store_once)
-    due = {job.queue for job in batch if job.scheduled_at is None}
-    later = {job.queue for job in batch if job.scheduled_at is not None}
+    yield from hints(batch)
+    return references
+
+
+def hints(jobs: Collection[Job]) -> Iterator[Hint]:
+    """Yield what is told to workers once these are stored: for each queue, once."""
+    due = {job.queue for job in jobs if job.scheduled_at is None}
+    later = {job.queue for job in jobs if job.scheduled_at is not None}
     for name, queues in ((hint.PUSHED, due), (hint.SCHEDULED, later)):
         for queue in sorted(queues):
             yield Hint(name, queue)
-    return references
+
+
+def beside(names: Names, batch: Sequence[Job]) -> Push:
+    """Return the statement that stores jobs beside others, which somebody else runs and tells of.
+
+    Raises `InvalidValue` for what cannot be stored.
+    """
+    jobs = {new_id(): job for job in batch}
+    made = statements.push(names, jobs)
+    return Push(made.text, made.params, made.read, jobs)
 
 
 def _refer(

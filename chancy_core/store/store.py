@@ -32,7 +32,7 @@ TRANSIENT = (
 
 def backoff(tries: int, most: float = 10.0) -> float:
     """Return how long to wait after so many failures: exponential with full jitter, in seconds."""
-    return random.uniform(0, min(most, 0.1 * 2.0**tries))
+    return random.uniform(0, min(most, 0.1 * 2.0 ** min(tries, 30)))  # 2.0**1024 is an error
 
 
 @frozen

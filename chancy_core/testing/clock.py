@@ -1,7 +1,7 @@
 """The clock of a test's database: every statement asks it, and the kit may move it."""
 
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -74,7 +74,8 @@ def moved(names: Names, change: Callable[[Hands], Hands]) -> "Request[datetime]"
 def _look(names: Names) -> Statement[tuple[bool, Hands]]:
     def read(found: Sequence[Row]) -> tuple[bool, Hands]:
         own, goes, now, ahead = found[0]
-        return own, Hands(now, ahead, goes)
+        # In UTC, where time is not put forward and back: it is reckoned with.
+        return own, Hands(now.astimezone(UTC), ahead, goes)
 
     return Statement(names.render(_LOOK).encode(), {"mark": MARK}, read)
 

@@ -20,6 +20,7 @@ PAGES = [
     "executors",
     "hooks",
     "plugins",
+    "cron",
     "retry",
     "migrating-from-chancy",
 ]

@@ -61,4 +61,4 @@ async def _show(backend: str, console: Console) -> Figures:
                     return await Acts(chancy, crew, teller, stage).play()
             finally:
                 with anyio.CancelScope(shield=True):
-                    await chancy.migrate(to={"core": 0})
+                    await chancy.migrate(to=dict.fromkeys(chancy.migrator().lines, 0))

@@ -1,0 +1,2 @@
+DROP TABLE {cron_fires};
+DROP TABLE {crons};
