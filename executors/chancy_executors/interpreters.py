@@ -158,10 +158,12 @@ class Interpreter:
         with self._telling:
             if not self._told:
                 self._told = True
-                self._end.send(b"\0")
+                self._end.send(b"\0")  # what was forked here may have this end open, too
                 self._end.close()
 
     def let_go(self) -> None:
         """Do the same, and ask it nothing more; called once, where it was asked."""
         self.tell()
+        with suppress(OSError):
+            self._here.shutdown(socket.SHUT_RDWR)
         self._here.close()

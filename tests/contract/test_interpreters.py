@@ -155,7 +155,7 @@ def test_other_errors_are_told_as_they_are_however_they_are_chained() -> None:
 @needed
 @pytest.mark.timeout(300)
 async def test_it_passes_the_exam() -> None:
-    """To make one takes a tenth of a second, or two where all processors are busy."""
+    """Dozens are made and ended, each in a fifth of a second of a processor's time."""
     await check_executor(InterpreterExecutor, patience=30)
 
 
@@ -535,6 +535,25 @@ print("done")
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=100
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "done\n", "")
+
+
+@needed
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("import os; os.fork()", "fork not supported"),
+        ("import threading; threading.Thread(target=print, daemon=True).start()", "daemon threads"),
+        ("import anyio; anyio.run(anyio.to_thread.run_sync, len, 'a', backend='trio')", "daemon"),
+        ("import signal; signal.signal(signal.SIGUSR1, print)", "only works in main thread"),
+        ("import chancy_core.identity", "does not support loading in subinterpreters"),
+    ],
+)
+def test_what_there_is_not_is_said_where_it_is_tried(code: str, said: str) -> None:
+    made = subinterpreter.Subinterpreter()
+    try:
+        assert said in (made.exec(code) or "nothing")
+    finally:
+        made.destroy()
 
 
 @needed
