@@ -157,6 +157,11 @@ REASONED = {
     ("chancy_core/registry.py", "import_module"): "job modules, as the application names them",
     ("chancy_core/beside.py", "import_module"): "plugins, as the worker tells its child",
     ("executors/chancy_executors/child.py", "import_module"): "Django, if the environment has it",
+    ("executors/chancy_executors/inside.py", "import_module"): "the same",
+    ("executors/chancy_executors/remote.py", "import_module"): "the same",
+    ("executors/chancy_executors/subinterpreter.py", "import_module"): "Python's own, by version",
+    ("executors/chancy_executors/connection.py", "import_module"): "Dask, which may be missing",
+    ("executors/chancy_executors/local.py", "import_module"): "the same",
 }
 
 
@@ -169,6 +174,7 @@ def found(source: str) -> set[str]:
                 seen |= {alias.name for alias in aliases}
             case ast.ImportFrom(module=str(module)):
                 seen |= {module, *(f"{module}.{alias.name}" for alias in node.names)}
+                seen |= {"import_module"} & {alias.name for alias in node.names}
             case ast.Call(func=ast.Name(id=name)) if name in CALLS:
                 seen.add(name)
             case ast.Call(func=ast.Attribute(attr="import_module")):
@@ -191,5 +197,6 @@ def test_what_unpickles_would_be_found():
     for text in ("import pickle", "from multiprocessing import connection", "import dill as json"):
         assert found(text) != set()
     assert found("eval('1')") == {"eval"}
+    assert found("from importlib import import_module as get") == {"import_module"}
     assert found("from concurrent.futures import ProcessPoolExecutor") != set()
     assert found("import json, os\nfrom pathlib import Path\nre.compile('')") == set()
