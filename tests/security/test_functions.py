@@ -156,6 +156,9 @@ CALLS = {"eval", "exec", "compile", "__import__"}
 REASONED = {
     ("chancy_core/registry.py", "import_module"): "job modules, as the application names them",
     ("chancy_core/beside.py", "import_module"): "plugins, as the worker tells its child",
+    ("chancy_core/facade/chancy/__init__.py", "import_module"): "names of ours, when first used",
+    ("chancy_core/postgres/__init__.py", "import_module"): "the same",
+    ("chancy_core/testing/__init__.py", "import_module"): "the same",
     ("executors/chancy_executors/child.py", "import_module"): "Django, if the environment has it",
     ("executors/chancy_executors/inside.py", "import_module"): "the same",
     ("executors/chancy_executors/remote.py", "import_module"): "the same",
