@@ -32,7 +32,6 @@ class Engine:
         self._connection = connection
         self._inbox: Crossing[Task | Callable[[], object]] | None = None
         self._leaving = False
-        self._pace = Pace()
         #: What has ended, and whose results have not been fetched.
         self._finished: list[Task] = []
 
@@ -74,6 +73,7 @@ class Engine:
     ) -> None:
         """Serve until told to stop. What the worker's loop is to know is called there by *tell*."""
         self._tell = tell
+        self._pace = Pace()
         # A process of our own may be killed between two fetches, and not during one.
         self._fetching = CapacityLimiter(math.inf if self._connection.local is None else 1)
         try:
