@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from time import monotonic
 from typing import Any
 
 import anyio
@@ -41,6 +42,8 @@ class Task:
     message: bytes = field(repr=False)
     #: The keys of the job's earlier claims, the latest first: a task of theirs may be left.
     earlier: tuple[str, ...] = ()
+    #: When it was made, by `time.monotonic()`.
+    since: float = field(factory=monotonic, repr=False)
     #: Whether it must never be begun again.
     once: bool = False
     #: Set on the worker's loop: when there is an answer or an error, or nobody wants one.
@@ -120,6 +123,11 @@ class Connection:
         if self._client.status != "running":
             raise Unprepared(f"the Dask scheduler at {self._where} cannot be reached")
         return self._client
+
+    @property
+    def threads(self) -> int:
+        """How many threads the cluster has, as of the last look at it: each two seconds."""
+        return int(self._client.scheduler_info().get("total_threads", 0))
 
     async def _connect_again(self) -> None:
         if self._client.status not in {"closing", "closed"}:

@@ -12,6 +12,7 @@ from anyio import CapacityLimiter
 from chancy_core.errors import ChildDied, ExecutionError, UnknownFunction, Unprepared
 from chancy_executors.connection import GONE, PAUSE, Connection, Task
 from chancy_executors.crossing import Crossing
+from chancy_executors.fetching import Pace
 
 log = logging.getLogger("chancy.dask")
 
@@ -19,9 +20,6 @@ log = logging.getLogger("chancy.dask")
 CLOSING = 20.0
 #: Seconds between two looks at a task that was found, which may be gone as it is.
 LOOK = 5.0
-#: Results are fetched together: of all that end within so many seconds, or sooner, once those are
-#: such a part of all that are waited for.
-TOGETHER, PART = 0.05, 0.25
 
 
 class Engine:
@@ -34,8 +32,6 @@ class Engine:
         self._connection = connection
         self._inbox: Crossing[Task | Callable[[], object]] | None = None
         self._leaving = False
-        #: How many tasks run over there, for all that is known here.
-        self._waited = 0
         #: What has ended, and whose results have not been fetched.
         self._finished: list[Task] = []
 
@@ -77,7 +73,7 @@ class Engine:
     ) -> None:
         """Serve until told to stop. What the worker's loop is to know is called there by *tell*."""
         self._tell = tell
-        self._some = anyio.Event()
+        self._pace = Pace()
         # A process of our own may be killed between two fetches, and not during one.
         self._fetching = CapacityLimiter(math.inf if self._connection.local is None else 1)
         try:
@@ -146,7 +142,7 @@ class Engine:
 
     async def _follow(self, task: Task) -> None:
         """See a task to its end over there."""
-        self._waited += 1
+        self._pace.running += 1
         try:
             failure = await self._over(task)
             while not task.dropped and task.future.status not in {"finished", "error"}:
@@ -156,14 +152,14 @@ class Engine:
             await self._fail(task, exc)
             return
         finally:
-            self._waited -= 1
+            self._pace.running -= 1
         if task.dropped:
             self._connection.let_go([task])
         elif task.future.status == "error":
             await self._fail(task, _error(failure))
         else:
             self._finished.append(task)
-            self._some.set()
+            self._pace.ended(task.since, self._connection.threads)
 
     async def _over(self, task: Task) -> BaseException | None:
         """Wait until a task has ended, or was cut off; return what Dask raised, if it did."""
@@ -210,12 +206,7 @@ class Engine:
     async def _fetch_on(self) -> None:
         """Fetch results, for as long as we serve."""
         while True:
-            await self._some.wait()
-            with anyio.move_on_after(TOGETHER):
-                while len(self._finished) < PART * (self._waited + len(self._finished)):
-                    self._some = anyio.Event()
-                    await self._some.wait()
-            self._some = anyio.Event()
+            await self._pace.turn()
             self._tasks.start_soon(self._fetch)
 
     async def _fetch(self) -> None:
@@ -248,8 +239,10 @@ class Engine:
         failed = [task for task in tasks if not task.answer.startswith(b"ok\n")]
         for task in tasks:
             if task not in failed:
-                task.kept = self._connection.local is None and not task.once
+                task.kept = task in self._connection.held and not task.once
                 self._tell(task.ended.set)
+            if task.kept:
+                task.future.release()  # it stays all the same
         self._connection.let_go(task for task in tasks if not task.kept)
         if failed:
             self._tasks.start_soon(self._end_surely, failed)
