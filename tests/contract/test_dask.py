@@ -134,14 +134,16 @@ async def test_what_waits_for_its_turn_when_it_is_cancelled_never_begins(
     busy = len(dask.workers)
     async with opened("dask", anyio_backend, SOURCE, address=dask.address) as executor:
         async with anyio.create_task_group() as tasks:
-            for _ in range(busy):
-                tried = sent("note_and_wait", log=str(running), until=str(go))
+            first = [sent("note_and_wait", log=str(running), until=str(go)) for _ in range(busy)]
+            for tried in first:
                 tasks.start_soon(tried.run, executor)
             await came(lambda: len(begun(running)) == busy)
-            for _ in range(3):
-                tasks.start_soon(sent("note", log=str(waiting)).run, executor)
+            late = [sent("note", log=str(waiting)) for _ in range(3)]
+            for tried in late:
+                tasks.start_soon(tried.run, executor)
             await came(lambda: len(dask.left) == busy + 3)
-            tasks.cancel_scope.cancel()
+            for tried in (*first, *late):
+                tried.end(Kind.CANCELLED)
         await came(lambda: len(dask.left) == busy)
         go.touch()
         await until_nothing_is_left(dask)
