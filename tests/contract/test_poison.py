@@ -1,10 +1,12 @@
 """Jobs that harm the child that runs them, beside others: each culprit pays, and nobody else."""
 
+import gc
 import random
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
 import anyio
+import psutil
 import pytest
 
 from chancy import Chancy, Limit, Queue, State, Worker
@@ -30,6 +32,8 @@ LIMITS: Mapping[str, list[Limit]] = {
     "deaf": [Limit(Limit.Type.TIME, 0.5)],
 }
 CHILDREN = 4
+#: How many bytes of memory the worker may have more after all of it: what its caches take.
+KEPT = 30_000_000
 
 
 @pytest.mark.parametrize(
@@ -44,7 +48,7 @@ async def test_every_poison_is_charged_and_no_innocent_fails(
 ) -> None:
     asked = list(CHARGED) * each + [""] * innocents
     random.Random(7).shuffle(asked)
-    before = Inventory.take()
+    before, base = Inventory.take(), psutil.Process().memory_info().rss
     ended: list[tuple[str, Kind]] = []
     async with opened("process", anyio_backend, unruly.__name__) as executor:
         numbered = iter(enumerate(asked))
@@ -56,6 +60,8 @@ async def test_every_poison_is_charged_and_no_innocent_fails(
     assert Inventory.take().children.keys() <= before.children.keys()
     expected = Counter(dict.fromkeys(CHARGED.items(), each))
     assert Counter(ended) == expected + Counter({("", Kind.SUCCESS): innocents})
+    gc.collect()
+    assert psutil.Process().memory_info().rss < base + KEPT
 
 
 async def _serve(
