@@ -77,6 +77,7 @@ async def test_a_module_that_cannot_be_loaded_there_is_an_unknown_function(
     source = "tests.no_such_module"
     async with opened("dask", anyio_backend, source, address=dask.address) as executor:
         outcome = await sent("add", a=1, b=1).run(executor)
+        await until_nothing_is_left(dask)
     assert outcome.kind is Kind.UNKNOWN_FUNCTION
     assert outcome.failure is not None
     assert "a Dask worker could not load the jobs" in outcome.failure.message
@@ -108,6 +109,31 @@ async def test_a_job_runs_where_there_is_what_it_takes(
     options["resources"] = {"GPU": 1}
     async with opened("dask", anyio_backend, SOURCE, **options) as executor:
         assert (await sent("note", log=str(log)).run(executor)).result == "1"
+
+
+@pytest.mark.slow
+async def test_those_that_came_first_go_first(
+    dask: DaskCluster, anyio_backend: str, tmp_path: Path
+) -> None:
+    log, go = tmp_path / "log", tmp_path / "go"
+    batches = [[sent("note", log=str(log)) for _ in range(3)] for _ in range(2)]
+    async with (
+        opened("dask", anyio_backend, SOURCE, address=dask.address) as executor,
+        anyio.create_task_group() as tasks,
+    ):
+        for _ in dask.workers:
+            tried = sent("note_and_wait", log=str(tmp_path / "busy"), until=str(go))
+            tasks.start_soon(tried.run, executor)
+        await came(lambda: len(dask.left) == 2)
+        for number, batch in enumerate(batches):
+            for tried in batch:
+                tasks.start_soon(tried.run, executor)
+            await came(lambda: len(dask.left) == 5 + 3 * number)  # noqa: B023 - at once
+        go.touch()
+    first, second = ({tried.job.id for tried in batch} for batch in batches)
+    order = [start.job for start in begun(log)]  # two at once, so that neighbours may change places
+    assert set(order[:2]) <= first
+    assert set(order[-2:]) <= second
 
 
 @pytest.mark.slow
