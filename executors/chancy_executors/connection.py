@@ -165,10 +165,12 @@ class Connection:
 
     def let_go(self, tasks: Iterable[Task]) -> None:
         """Release tasks, so that the scheduler forgets them. What runs runs on, for nobody."""
-        sent = [task for task in tasks if task.future is not None and not task.gone]
+        fresh = [task for task in tasks if not task.gone]
+        for task in fresh:
+            task.gone = True
+        sent = [task for task in fresh if task.future is not None]
         self._unhold(sent)
         for task in sent:
-            task.gone = True
             task.future.release()
             if task.once:
                 self._client.loop.add_callback(self._forget_beginning, task.key)
