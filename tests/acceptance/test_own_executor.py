@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Self
+from uuid import UUID
 
+import psycopg
 import pytest
 
-from chancy import Chancy, Limit, Queue, State, Worker, job
+from chancy import Chancy, Limit, Queue, QueuedJob, State, Worker, job
 from chancy_core import discovery, heartbeat
 from chancy_core.executor import Call, Capability
 from chancy_core.identity import new_id
@@ -60,11 +62,30 @@ class FarExecutor(AsyncExecutor):
             raise
 
 
+class HearingExecutor(AsyncExecutor):
+    """Looks at the rows of jobs when it hears that their outcomes are written."""
+
+    dsn: ClassVar[str]
+    written: ClassVar[list[tuple[UUID, str]]] = []
+
+    def settled(self, jobs: Sequence[QueuedJob]) -> None:
+        query = "SELECT id, state FROM chancy_jobs_v1 WHERE id = ANY(%s)"
+        with psycopg.connect(self.dsn) as conn:
+            self.written.extend(conn.execute(query, [[job.id for job in jobs]]))
+
+
 @pytest.fixture
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
     FarExecutor.wanted.clear()
+    HearingExecutor.written.clear()
     load = discovery.load
-    ours = {"shop": ShopExecutor, "two": TwoExecutor, "nosy": NosyExecutor, "far": FarExecutor}
+    ours = {
+        "shop": ShopExecutor,
+        "two": TwoExecutor,
+        "nosy": NosyExecutor,
+        "far": FarExecutor,
+        "hearing": HearingExecutor,
+    }
     monkeypatch.setattr(
         discovery, "load", lambda group, name: ours[name] if name in ours else load(group, name)
     )
@@ -103,6 +124,19 @@ async def test_what_an_executor_raises_is_the_jobs_error(chancy: Chancy, dsn: st
     assert (done.state, done.attempts) == (State.FAILED, 1)
     assert done.errors[0].message == "I do not like 0"
     assert neighbour.state is State.SUCCEEDED
+
+
+@pytest.mark.usefixtures("_installed")
+async def test_an_executor_hears_of_outcomes_once_they_are_written(
+    chancy: Chancy, dsn: str, stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(HearingExecutor, "dsn", dsn, raising=False)
+    stage.go.set()
+    await chancy.declare(Queue("q", executor="hearing"), upsert=True)
+    references = await push(chancy, dsn, 20)
+    async with Worker(chancy):
+        await chancy.wait_for_jobs(references, timeout=20)
+    assert sorted(HearingExecutor.written) == sorted((each.id, "succeeded") for each in references)
 
 
 async def lose(chancy: Chancy, queues: Sequence[str]) -> None:
