@@ -115,7 +115,8 @@ class Race:
 def check(ended: Counter[Kind], times: int) -> None:
     assert ended.total() == times
     assert set(ended) == {Kind.SUCCESS, Kind.CANCELLED}
-    assert min(ended.values()) >= times / 40, ended  # it was about that moment
+    # It was about that moment; forty are too few to tell how near, beside other tests.
+    assert min(ended.values()) >= (times / 20 if times > 40 else 1), ended
 
 
 @pytest.mark.parametrize("times", [500, pytest.param(5_000, marks=pytest.mark.slow)])
