@@ -60,6 +60,8 @@ RIGHTS = tuple(
         ("push", "SELECT", "jobs", "id queue unique_key state"),
         ("push", "USAGE", "jobs_seq_seq", ""),
         ("push", "SELECT", "history", "id finished_at"),
+        ("push", "EXECUTE", "new_id()", ""),
+        ("push", "EXECUTE", "push_packed(jsonb[], uuid[])", ""),
         ("push", "SELECT", "migrations", ""),
         ("work", "SELECT", "jobs", ""),
         ("work", "UPDATE", "jobs", _CHANGED),
