@@ -1,16 +1,14 @@
 """What applications ask: `Trigger`."""
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-
-from attrs import evolve
 
 from chancy_core.errors import InvalidValue
 from chancy_core.function import JobFunction
 from chancy_core.host import Application
 from chancy_core.job import Job
-from chancy_core.statement import Statement
+from chancy_core.statement import Row, Statement
 from chancy_plugins.trigger import statements
 from chancy_plugins.trigger.statements import Found
 from chancy_plugins.trigger.watch import Listed, TriggerNotFound, TriggerRefused, Watch
@@ -67,7 +65,7 @@ class Trigger:
             name=name,
             table=table,
             schema=schema,
-            on=on,  # type: ignore[arg-type] - converted
+            on=on,  # type: ignore[arg-type]
             job=job,
             rows=rows,
             columns=columns,
@@ -160,7 +158,7 @@ def _checked(find: Statement[Found | None], watch: Watch) -> Statement[None]:
     """Refuse, where it is read, what cannot be watched."""
     find_read = find.read
 
-    def read(rows: Any) -> None:
+    def read(rows: Sequence[Row]) -> None:
         found, called = find_read(rows), f"{watch.schema}.{watch.table}"
         if found is None:
             raise InvalidValue(f"trigger {watch.name!r}: there is no table {called!r}")
@@ -178,17 +176,17 @@ def _checked(find: Statement[Found | None], watch: Watch) -> Statement[None]:
                 f"its owner can GRANT TRIGGER ON it TO {found.role}"
             )
 
-    return evolve(find, read=read)  # type: ignore[arg-type, return-value] - it reads otherwise
+    return Statement(find.text, find.params, read)
 
 
 def _sure(store: Statement[bool], watch: Watch) -> Statement[None]:
     """Refuse, where it is read, a table that has gone in this moment."""
 
-    def read(rows: Any) -> None:
+    def read(rows: Sequence[Row]) -> None:
         if not rows:
             raise InvalidValue(f"trigger {watch.name!r}: its table is gone")
 
-    return evolve(store, read=read)  # type: ignore[arg-type, return-value] - it reads otherwise
+    return Statement(store.text, store.params, read)
 
 
 def _unknown(name: str) -> TriggerNotFound:

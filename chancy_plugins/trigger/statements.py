@@ -140,9 +140,7 @@ def install(names: Names, name: str) -> Statement[int]:
 
 def remove(names: Names, name: str) -> Statement[int]:
     """Have its table watched no longer; answers how many triggers could not be taken away."""
-    return Statement.written(
-        _REMOVE, names, {"name": name}, lambda rows: rows[0][0] if rows else 0
-    )
+    return Statement.written(_REMOVE, names, {"name": name}, lambda rows: rows[0][0] if rows else 0)
 
 
 def delete(names: Names, name: str) -> Statement[bool]:

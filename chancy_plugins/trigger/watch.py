@@ -173,10 +173,9 @@ class Listed:
 
     @classmethod
     def _of(cls, row: Row) -> Self:
-        (name, schema, table, on, packed, most, columns, when, empty, told, skips, enabled, made) = row[
-            :13
-        ]
-        job, problem = None, _missing(*row[13:], on, columns, when)
+        name, schema, table, on, packed, most, columns, when, empty, told, skips = row[:11]
+        enabled, made, has, fires = row[11:]
+        job, problem = None, _missing(has, fires, on, columns, when)
         try:
             job = Job.unpack(codec.as_object(packed))
             given = {**job.kwargs, ROWS: []} if most else job.kwargs

@@ -44,7 +44,9 @@ async def apply(chancy: Chancy, *rules: Ageing) -> int:
     return sum((await Reprioritize(*rules).apply(chancy)).values())
 
 
-async def test_a_job_gains_a_step_after_a_while_and_then_each_while(chancy_app: Chancy, chancy_clock):
+async def test_a_job_gains_a_step_after_a_while_and_then_each_while(
+    chancy_app: Chancy, chancy_clock
+):
     await chancy_app.push(Job("f", queue="q", priority=1))
     seen = []
     for seconds in (59, 1, 29, 1, 0, 60, 30, 500):
