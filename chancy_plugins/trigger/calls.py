@@ -65,7 +65,7 @@ class Trigger:
             name=name,
             table=table,
             schema=schema,
-            on=on,  # type: ignore[arg-type]
+            on=on,
             job=job,
             rows=rows,
             columns=columns,

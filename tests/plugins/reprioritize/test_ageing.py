@@ -318,3 +318,28 @@ async def test_a_rule_of_many_names_has_a_key_too():
     many = Ageing(queue=[f"queue-{n}" for n in range(100)])
     assert many.key.startswith("blake2b ")
     assert many.key != Ageing(queue=[f"queue-{n}" for n in range(99)]).key
+
+
+MANY = """
+    INSERT INTO {jobs} (id, queue, func, args, meta, state, priority, max_attempts, scheduled_at)
+    SELECT (lpad(to_hex(1780000000000 + n), 12, '0') || '7000' || '8' || substr(md5(n::text), 1, 15))
+           ::uuid, 'q' || n %% 7, 'f', '{{}}', '{{}}', 'pending', 0, 1, {now}() - interval '1 hour'
+      FROM generate_series(1, 30000) AS n
+    RETURNING 1
+"""
+
+
+@pytest.mark.parametrize("statistics", ["none", "fresh"])
+async def test_a_look_walks_along_the_ids_and_reads_no_history(chancy_app: Chancy, statistics: str):
+    await sql(chancy_app, MANY, none=None)
+    if statistics == "fresh":
+        await sql(chancy_app, "ANALYZE {jobs}")
+    look = plugin.statements.look(chancy_app.names, evolve(RULE, batch=1000), 0.0)
+    for mode in ("custom", "generic"):
+        explain = Statement(b"EXPLAIN (ANALYZE, BUFFERS) " + look.text, look.params, list)
+        force = Statement(f"SET LOCAL plan_cache_mode = force_{mode}_plan".encode(), {}, list)
+        _, rows = await chancy_app.database.run(force, explain)
+        plan = "\n".join(row[0] for row in rows)
+        assert "Index Scan using chancy_jobs_pkey" in plan
+        assert "Seq Scan on chancy_jobs" not in plan
+        assert "history" not in plan
