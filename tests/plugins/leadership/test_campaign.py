@@ -395,3 +395,32 @@ async def test_a_fence_keeps_the_next_leader_waiting_and_no_renewal(
         await anyio.sleep(0.5)
         order.append("committed")
     assert order == ["committed", "taken"]
+
+
+@pytest.mark.parametrize("before", [False, True])
+async def test_of_two_that_begin_at_once_one_leads(
+    chancy_app: Chancy, chancy_dsn: str, chancy_clock, before: bool
+):
+    """The one waits for the other's transaction, and sees then that it leads."""
+    database, names = chancy_app.database, chancy_app.names
+    if before:  # by somebody whose lease is over
+        await database.run(statements.campaign(names, "acme", uuid4(), "old", 15))
+        chancy_clock.advance(hours=1)
+    answers: list[int] = []
+
+    async def second() -> None:
+        answers.append(await database.run(statements.campaign(names, "acme", uuid4(), "b", 15)))
+
+    first = statements.campaign(names, "acme", uuid4(), "a", 15)
+    async with (
+        Chancy(chancy_dsn) as other,
+        anyio.create_task_group() as tasks,
+        other.store.connection() as conn,
+        conn.transaction(),
+    ):
+        await conn.execute(first.text, first.params)
+        tasks.start_soon(second)
+        await anyio.sleep(0.5)
+        assert answers == []
+    assert answers == [0]
+    assert [leader.worker for leader in await leaders(chancy_app)] == ["a"]
