@@ -34,6 +34,11 @@ class WorkerPlugins:
         self._worker = worker
         self._resting: dict[Plugin, float] = {}
 
+    @property
+    def worker_name(self) -> str:
+        """What the worker is called."""
+        return self._worker.name
+
     def verdict(self, job: QueuedJob, outcome: Outcome) -> Verdict:
         """Decide what becomes of a job."""
         if self.beside.implemented("chancy_verdict") and outcome.kind not in _SETTLED:
