@@ -140,6 +140,15 @@ class Calls(Asking):
             self.hint(hint)
         await self._tell(references)
 
+    async def wake(self, *queues: str) -> None:
+        """Tell workers that there are new jobs in these queues: after the commit that stored them.
+
+        For jobs that were pushed by SQL, by `push_packed` or by hand. It is only a hint: workers
+        that do not hear it find the jobs by polling.
+        """
+        for queue in queues:
+            self.hint(Hint(PUSHED, queue))
+
     async def _tell(self, references: list[Reference]) -> None:
         self.plugins.pushed(references)
         if self.follower is not None:
