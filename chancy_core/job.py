@@ -62,8 +62,7 @@ class Job:
     version: int = 1
 
     def __attrs_post_init__(self) -> None:
-        if type(self.meta) is dict and versions.VERSION in self.meta:
-            versions.take(self)
+        versions.take(self)
         check_text(self, "func", 1000)
         check_text(self, "queue", 400)
         if self.unique_key is not None:

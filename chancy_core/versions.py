@@ -24,6 +24,8 @@ def take(job: "Job") -> None:
 
     What it was made with, if it is no first version, holds.
     """
+    if type(job.meta) is not dict or VERSION not in job.meta:
+        return
     meta = dict(job.meta)
     version = meta.pop(VERSION)
     object.__setattr__(job, "meta", meta)

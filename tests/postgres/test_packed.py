@@ -19,11 +19,15 @@ from tests.postgres.stores import NAMES, fetch, get, opened, push
 JOBS = st.builds(
     Job,
     st.sampled_from(["acme.send", "b"]),
-    kwargs=st.dictionaries(st.sampled_from("xyz"), st.integers(-9, 9) | st.text("aé\\\"'", max_size=3)),
+    kwargs=st.dictionaries(
+        st.sampled_from("xyz"), st.integers(-9, 9) | st.text("aé\\\"'", max_size=3)
+    ),
     queue=st.sampled_from(["default", "mail"]),
     priority=st.integers(-32_768, 32_767),
     max_attempts=st.integers(1, 32_767),
-    limits=st.lists(st.sampled_from([Limit("time", 2.5), Limit("time", 9), Limit("memory", 1 << 30)])),
+    limits=st.lists(
+        st.sampled_from([Limit("time", 2.5), Limit("time", 9), Limit("memory", 1 << 30)])
+    ),
     meta=st.dictionaries(st.sampled_from("mn"), st.none() | st.booleans(), max_size=2),
     exclusive=st.booleans(),
     keep_result=st.booleans(),
@@ -85,7 +89,9 @@ async def test_one_whose_key_or_id_is_there_is_left_out(dsn: str) -> None:
         assert await push_packed(store, [{"func": "g"}], [second]) == []
 
 
-@pytest.mark.parametrize("nonsense", [{}, {"func": "f", "priority": 40_000}, {"func": "f", "max_attempts": 0}])
+@pytest.mark.parametrize(
+    "nonsense", [{}, {"func": "f", "priority": 40_000}, {"func": "f", "max_attempts": 0}]
+)
 async def test_nonsense_is_refused_by_the_database(dsn: str, nonsense: dict[str, Any]) -> None:
     async with opened(dsn) as store:
         with pytest.raises(psycopg.Error):

@@ -14,6 +14,7 @@ from chancy_core.store.statements.asking import stored as stored
 from chancy_core.store.statements.diagnosing import days_missing as days_missing
 from chancy_core.store.statements.diagnosing import indexes as indexes
 from chancy_core.store.statements.diagnosing import pins as pins
+from chancy_core.store.statements.diagnosing import refused as refused
 from chancy_core.store.statements.diagnosing import server as server
 from chancy_core.store.statements.diagnosing import set_aside as set_aside
 from chancy_core.store.statements.diagnosing import waiting as waiting
