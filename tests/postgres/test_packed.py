@@ -12,8 +12,8 @@ from psycopg.types.json import Jsonb
 
 from chancy import Job, Limit
 from chancy_core.identity import new_id
-from chancy_core.store.store import Store
 from chancy_core.statement import Statement
+from chancy_core.store.store import Store
 from tests.postgres.stores import NAMES, fetch, get, opened, push
 
 JOBS = st.builds(
@@ -69,7 +69,9 @@ async def test_what_is_not_said_has_its_default(dsn: str) -> None:
         (job,) = await get(store, id_)
         assert Job("f") == Job.unpack({"func": job.func, "queue": job.queue, "kwargs": job.kwargs})
         assert (job.priority, job.max_attempts, job.meta, job.limits) == (0, 1, {}, ())
-        assert job.keep_result and not job.exclusive and not job.at_most_once
+        assert job.keep_result
+        assert not job.exclusive
+        assert not job.at_most_once
 
 
 async def test_they_stand_in_line_as_they_are_given(dsn: str) -> None:
