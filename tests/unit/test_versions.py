@@ -1,5 +1,6 @@
 """Names that functions had, versions of their arguments, and what a job says of its own."""
 
+import sys
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
@@ -145,6 +146,16 @@ def test_a_retry_policy_is_found_by_the_name_in_the_row_and_then_by_the_present_
 
 def row(func: str, **changes: Any) -> QueuedJob:
     return QueuedJob(func, id=uuid4(), state=State.RUNNING, created_at=datetime.now(UTC), **changes)
+
+
+def test_an_alias_is_a_name_and_nothing_is_looked_up_by_it() -> None:
+    made = job(name="acme.send", aliases=["os.system", "acme.mail"])(send)
+    before = set(sys.modules)
+    assert registry.lookup("os.system") is made
+    for name in ("os.popen", "os.system.x", "acme.mail.send", "acme", "acme.send.func", ""):
+        with pytest.raises(UnknownFunction):
+            registry.lookup(name)
+    assert set(sys.modules) == before
 
 
 # -- versions --------------------------------------------------------------------------------------
