@@ -13,6 +13,7 @@ PAGES = [
     "queues",
     "workers",
     "jobs",
+    "renaming",
     "transactions",
     "watching",
     "tags",
