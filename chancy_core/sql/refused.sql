@@ -2,13 +2,13 @@
 -- up to 1,000 of those that are offered again within two minutes, and as many of those that wait. Of
 -- each, what was said last, and the ends of the last eight refusals, which name the workers.
 WITH refused AS MATERIALIZED (
-    (SELECT queue, func, meta, created_at, errors FROM {jobs}
+    (SELECT queue, func, meta, created_at, errors FROM {jobs_v1}
       WHERE state = 'scheduled' AND scheduled_at <= {now}() + interval '2 minutes'
         AND errors -> -1 ->> 'kind' = 'unknown-function'
       ORDER BY scheduled_at
       LIMIT 1000)
     UNION ALL
-    (SELECT queue, func, meta, created_at, errors FROM {jobs}
+    (SELECT queue, func, meta, created_at, errors FROM {jobs_v1}
       WHERE state = 'pending' AND errors -> -1 ->> 'kind' = 'unknown-function'
       LIMIT 1000)
 )
