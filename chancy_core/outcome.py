@@ -4,7 +4,9 @@ executor.run -> Outcome -> settle(job, outcome) -> Verdict -> the row
 """
 
 import enum
+from collections.abc import Mapping
 from itertools import takewhile
+from typing import Any
 from uuid import UUID
 
 from attrs import evolve, field, frozen
@@ -58,6 +60,8 @@ class Verdict:
     #: Whether the attempt counts against `max_attempts`.
     counted: bool = True
     delay: float = 0.0
+    #: Entries that the job's meta is to have: they replace what its function has left there.
+    meta: Mapping[str, Any] | None = field(default=None, repr=codec.veiled)
 
 
 @frozen

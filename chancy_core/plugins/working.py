@@ -1,11 +1,13 @@
 """The plugins as one worker has them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import anyio
 
+from chancy_core import codec
+from chancy_core.errors import InvalidValue
 from chancy_core.hooks import FAULTS, Implementation, Plugin, answered
 from chancy_core.host import Service, WorkerHost
 from chancy_core.job import QueuedJob
@@ -139,4 +141,15 @@ def _problem(job: QueuedJob, outcome: Outcome, answer: Any) -> str | None:
         return f"it answered a delay for a job that is {answer.state}, and not scheduled"
     if back and job.at_most_once and outcome.kind not in REFUSED:
         return "it sent a job back that is to be run at most once"
+    return None if answer.meta is None else _unfit(answer.meta)
+
+
+def _unfit(meta: Any) -> str | None:
+    """Return what is wrong with entries for a job's meta, or None."""
+    if not isinstance(meta, Mapping):
+        return f"it answered a verdict whose meta is {type(meta).__name__}, and no mapping"
+    try:
+        codec.encode(meta, "the meta of its verdict")
+    except InvalidValue as exc:
+        return str(exc)
     return None
