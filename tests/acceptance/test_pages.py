@@ -22,6 +22,9 @@ PAGES = [
     "hooks",
     "plugins",
     "cron",
+    "leadership",
+    "reprioritize",
+    "trigger",
     "retry",
     "migrating-from-chancy",
 ]

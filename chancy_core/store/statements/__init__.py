@@ -7,6 +7,7 @@ from chancy_core.store.statements.asking import jobs_by_id as jobs_by_id
 from chancy_core.store.statements.asking import made_at as made_at
 from chancy_core.store.statements.asking import notify as notify
 from chancy_core.store.statements.asking import purge as purge
+from chancy_core.store.statements.asking import reprioritize as reprioritize
 from chancy_core.store.statements.asking import retry as retry
 from chancy_core.store.statements.asking import states as states
 from chancy_core.store.statements.asking import stored as stored
