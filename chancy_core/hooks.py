@@ -6,6 +6,7 @@ raises must not keep the others from being asked, and its author must be named.
 
 import inspect
 import logging
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,13 +17,15 @@ import pluggy
 from attrs import define, field, frozen
 
 from chancy_core import hookspecs, registry
-from chancy_core.codec import shown
+from chancy_core.codec import clean, said, shown
 from chancy_core.errors import InvalidPlugin
 
 log = logging.getLogger("chancy.plugins")
 
 #: What a plugin's code may raise that is its own fault; cancellation is not.
 FAULTS = (Exception, SystemExit)
+#: How much is kept of what was said of a fault, in characters.
+KEPT = 200
 
 
 @define(eq=False)
@@ -38,6 +41,8 @@ class Plugin:
     path: str | None = None
     #: How often each of its hooks has failed.
     faults: Counter[str] = field(factory=Counter, init=False)
+    #: What was said of the last fault of each, and when, by `time.monotonic()`.
+    last: dict[str, tuple[str, float]] = field(factory=dict, init=False)
 
     def __str__(self) -> str:
         return f"plugin {self.name} ({self.origin})"
@@ -47,19 +52,25 @@ class Plugin:
         """Whether no attempt is to be made without its contexts."""
         return getattr(self.made, "required", False) is True
 
+    @property
+    def replaces(self) -> str | None:
+        """The name of the installed plugin in whose place it stands."""
+        return getattr(self.made, "replaces", None)
+
     def blame(self, hook: str, exc: BaseException | str) -> None:
         """Say that one of its hooks has failed: the first time, and whenever it was twice as often.
 
         *exc* is what it raised, or what it did.
         """
+        told = exc if isinstance(exc, str) else f"{type(exc).__name__}: {said(exc)}"
+        self.last[hook] = clean(told, KEPT), time.monotonic()
         self.faults[hook] += 1
         times = self.faults[hook]
         if times & (times - 1):
             return
-        said = exc if isinstance(exc, str) else f"{type(exc).__name__}: {exc}"
         trace = None if isinstance(exc, str) or times > 1 else exc
         often = f" ({times:,} times by now)" if times > 1 else ""
-        log.error("%s: %s is left out%s: %s", self, hook, often, said, exc_info=trace)
+        log.error("%s: %s is left out%s: %s", self, hook, often, told, exc_info=trace)
 
     @contextmanager
     def blamed(self, hook: str) -> Iterator[None]:

@@ -84,6 +84,7 @@ def request(call: Call) -> bytes:
         [attrs.asdict(failure) for failure in job.errors],
         job.meta,
         left,
+        job.carried,
     ]
     return f"{json.dumps(head)}\n{call.arguments}".encode()
 
@@ -204,7 +205,7 @@ def _call(message: bytes) -> tuple[Call, Exception | None]:
     from uuid import UUID
 
     head, _, body = message.decode().partition("\n")
-    plain, ids, instants, limits, failed, meta, left = json.loads(head)
+    plain, ids, instants, limits, failed, meta, left, *carried = json.loads(head)
     refused = None
     try:
         kwargs = codec.as_object(body)
@@ -220,5 +221,6 @@ def _call(message: bytes) -> tuple[Call, Exception | None]:
         kwargs=kwargs,
         meta=meta,
         state=State.RUNNING,
+        carried=carried[0] if carried else None,  # not by a worker of the release before
     )
     return Call(job, body, time_left=left), refused

@@ -117,6 +117,7 @@ def _made(
         "errors": errors,
         "returned": returned,
         "deadline": None,
+        "carried": None,
     })  # fmt: skip
     return made
 
