@@ -4,7 +4,7 @@ They are those of 1.30 and later, which are still in development there; what is 
 `messaging.chancy.`, as they ask of a system.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
 
 from opentelemetry import metrics, trace
@@ -31,7 +31,12 @@ def measures() -> bool:
 
 def tracer() -> trace.Tracer:
     """Return our tracer."""
-    return trace.get_tracer("chancy", _version())
+    return _tracer(trace.get_tracer_provider())
+
+
+@lru_cache(maxsize=1)
+def _tracer(provider: trace.TracerProvider) -> trace.Tracer:
+    return provider.get_tracer("chancy", _version())
 
 
 @cache
