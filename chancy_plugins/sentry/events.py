@@ -51,7 +51,7 @@ def capture(one: Settlement, ended: Ended | None, worker: str, *, send_arguments
     if not one.verdict.state.finished:
         told["next_attempt_in"] = one.verdict.delay
     if send_arguments:
-        told["arguments"] = dict(job.kwargs)
+        event["extra"] = dict(job.kwargs)  # by their names, which Sentry's own scrubber looks at
     event["contexts"] = {"chancy": told}
     if ended is None:
         with sentry_sdk.isolation_scope():
