@@ -63,5 +63,5 @@ def _fault(plugin: Plugin, hook: str, times: int, said: str, ago: float) -> dict
         "hook": clean(hook, _NAME),
         "times": times,
         "said": said,
-        "ago": round(ago, 3),
+        "ago": ago,
     }
