@@ -194,8 +194,8 @@ class Heartbeat:
         self._connect()  # first: the time it takes is no fault of our clock
         (told, faults), runs = self.faults(), self.running()
         news = None if told == self._told else faults
-        asked = self._names, self.incarnation, LEASE, time.time(), runs, news
-        late = self._run(statements.renew(*asked))
+        asked = self._names, self.incarnation, LEASE, time.time(), runs
+        late = self._run(statements.renew(*asked, faults=news))
         if late is None:
             log.error("worker %s was declared dead: what it holds is lost to it", self.name)
             self._last = 0.0

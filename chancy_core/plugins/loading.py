@@ -20,8 +20,9 @@ GROUP = "chancy.plugins"
 def load(app: Application, given: Iterable[Any] = ()) -> Plugins:
     """Register what is installed, by name, and then what was *given* to the application.
 
-    What was given may stand in the place of an installed one, by its name. An installed one that cannot be used is named in the log, and hides no other. Raises
-    `InvalidPlugin` for one of those that were given.
+    What was given may stand in the place of an installed one, by its name. An installed one that
+    cannot be used is named in the log, and hides no other. Raises `InvalidPlugin` for one of those
+    that were given.
     """
     plugins = Plugins(app)
     beside = [_given(made) for made in given]

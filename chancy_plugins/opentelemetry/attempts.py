@@ -5,6 +5,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import Token
+from types import TracebackType
 from typing import Any
 from uuid import UUID
 
@@ -122,7 +123,12 @@ class _Attempt(AbstractAsyncContextManager[None]):
         if measures():
             consumed().add(1, _measured(self._job))
 
-    async def __aexit__(self, kind: Any, exc: BaseException | None, traceback: Any) -> None:
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         took = time.perf_counter() - self._began
         detach(self._token)
         self._attempts.end(self._job, self._span, took, exc)

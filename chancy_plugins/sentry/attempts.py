@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
+from types import TracebackType
 from typing import Any
 from uuid import UUID
 
@@ -79,7 +80,12 @@ class _Attempt(AbstractAsyncContextManager[None]):
             await self._attempts.begin(self._job, self._worker)
             self._left = entering.pop_all()
 
-    async def __aexit__(self, kind: Any, exc: BaseException | None, traceback: Any) -> None:
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
         transaction = self._transaction
         try:
             if transaction is not None:

@@ -5,7 +5,7 @@ being listed, and what a plugin implements is all that fails.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -145,9 +145,7 @@ async def test_one_that_raises_in_each_of_its_hooks(dsn: str, standing: Standing
     await work(dsn, standing, set(standing.hooks))
 
 
-async def test_one_whose_contexts_raise_and_whose_services_do(
-    dsn: str, standing: Standing
-) -> None:
+async def test_one_whose_contexts_raise_and_whose_services_do(dsn: str, standing: Standing) -> None:
     """These are made without an error, and fail afterwards."""
     made, expected = _parts(standing, lambda: Contexts(harm, nothing), harmful)
     await _work_if_any(dsn, standing, made, expected)
@@ -217,9 +215,11 @@ async def _work_if_any(
 
 
 @pytest.fixture
-def nonsense(monkeypatch: pytest.MonkeyPatch, standing: Standing) -> Iterator[list[str]]:
+def nonsense(monkeypatch: pytest.MonkeyPatch, standing: Standing) -> list[str]:
     """What the plugin reads from the database is nonsense; tells what it could not read."""
-    place = (standing.made if isinstance(standing.made, type(sys)) else type(standing.made)).__name__
+    place = (
+        standing.made if isinstance(standing.made, type(sys)) else type(standing.made)
+    ).__name__
     package = f"chancy_plugins.{place.removeprefix('chancy_plugins.').partition('.')[0]}"
     failed: list[str] = []
     original = Statement.written.__func__  # type: ignore[attr-defined]
@@ -230,7 +230,7 @@ def nonsense(monkeypatch: pytest.MonkeyPatch, standing: Standing) -> Iterator[li
         return original(cls, text, names, params, read)
 
     monkeypatch.setattr(Statement, "written", classmethod(written))
-    yield failed
+    return failed
 
 
 def _misread(read: Any, text: str, failed: list[str], rows: Any) -> Any:

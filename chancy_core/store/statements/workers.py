@@ -49,6 +49,7 @@ def renew(
     lease: float,
     clock: float | None = None,
     running: str | None = None,
+    *,
     faults: str | None = None,
 ) -> Statement[bool | None]:
     """Renew a worker's lease, by whose own clock it is *clock*, and which runs *running*, as JSON.
