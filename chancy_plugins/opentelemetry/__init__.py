@@ -93,11 +93,9 @@ class OpenTelemetry:
     @hookimpl
     def chancy_call_context(self, job: QueuedJob) -> AbstractContextManager[None] | None:
         """Have the function in the span of its attempt in another process, too."""
-        if not _in_use():
+        if not (job.carried or job.meta) or not _in_use():
             return None
-        from chancy_plugins.opentelemetry import attempts
-
-        return attempts.beside(job)
+        return self._attempts().beside(job)
 
     @hookimpl
     async def chancy_jobs_settled(self, settled: Sequence[Settlement]) -> None:

@@ -30,6 +30,8 @@ _CALM = frozenset({Kind.SUCCESS, Kind.CANCELLED, Kind.SHUTDOWN, Kind.SNOOZED})
 #: How many spans wait for what has become of their jobs, and for how many seconds at most: an
 #: attempt that lost its lease never hears of it.
 _MOST, _LONGEST = 1_000, 60.0
+#: Seconds for which it is believed that nobody has set it up: to ask costs as much as all the rest.
+_IDLE = 1.0
 
 
 @frozen
@@ -53,11 +55,30 @@ class Attempts:
 
     def __init__(self, *, parent: bool) -> None:
         self.parent = parent
+        self._idle_until = 0.0
         self._waiting: OrderedDict[UUID | None, _Ended] = OrderedDict()
 
     def context(self, job: QueuedJob, worker: str) -> "_Attempt | None":
         """Return the context of an attempt; None if nobody wants to know."""
-        return _Attempt(self, job, worker) if traces() or measures() else None
+        now = time.monotonic()
+        if now < self._idle_until:
+            return None
+        if traces() or measures():
+            return _Attempt(self, job, worker)
+        self._idle_until = now + _IDLE
+        return None
+
+    @staticmethod
+    def beside(job: QueuedJob) -> AbstractContextManager[None] | None:
+        """Return what makes the span of an attempt the current one, where it is not yet.
+
+        That is in another process than its worker's. If the worker traces nothing, it is the trace
+        in which the job was pushed.
+        """
+        carrier = carried((job.carried or {}).get(KEY)) or carried(job.meta.get(KEY))
+        if not carrier or trace.get_current_span().get_span_context().is_valid:
+            return None
+        return _Within(propagate.extract(carrier, context=Context()))
 
     def begin(self, job: QueuedJob, worker: str) -> tuple[trace.Span, Context]:
         """Start the span of an attempt; answers the context in which the function is called."""
@@ -197,18 +218,6 @@ def carried(told: Any) -> dict[str, str]:
     if not isinstance(told, Mapping):
         return {}
     return {name: text for name, text in told.items() if isinstance(text, str)}
-
-
-def beside(job: QueuedJob) -> AbstractContextManager[None] | None:
-    """Return what makes the span of an attempt the current one, where it is not yet.
-
-    That is in another process than its worker's. If the worker traces nothing, it is the trace in
-    which the job was pushed.
-    """
-    if trace.get_current_span().get_span_context().is_valid:
-        return None
-    carrier = carried((job.carried or {}).get(KEY)) or carried(job.meta.get(KEY))
-    return _Within(propagate.extract(carrier, context=Context())) if carrier else None
 
 
 class _Within(AbstractContextManager[None]):

@@ -21,12 +21,17 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.
 
 def traces() -> bool:
     """Whether somebody has set up a provider of tracers."""
-    return not type(trace.get_tracer_provider()).__module__.startswith(_NOBODY)
+    return _acts(type(trace.get_tracer_provider()))
 
 
 def measures() -> bool:
     """Whether somebody has set up a provider of meters."""
-    return not type(metrics.get_meter_provider()).__module__.startswith(_NOBODY)
+    return _acts(type(metrics.get_meter_provider()))
+
+
+@cache
+def _acts(kind: type) -> bool:
+    return not kind.__module__.startswith(_NOBODY)
 
 
 def tracer() -> trace.Tracer:

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, ExitStack
 from types import TracebackType
-from typing import Any
 from uuid import UUID
 
 from anyio.lowlevel import checkpoint

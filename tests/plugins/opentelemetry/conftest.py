@@ -12,9 +12,16 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from chancy_plugins import opentelemetry
 from chancy_plugins.opentelemetry import conventions
 
 Finished = Callable[[str], list[ReadableSpan]]
+
+
+@pytest.fixture(autouse=True)
+def afresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is installed has not noticed yet that nobody has set it up."""
+    monkeypatch.setattr(opentelemetry._installed, "_made", None)
 
 
 @pytest.fixture
