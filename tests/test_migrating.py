@@ -48,7 +48,8 @@ def read(text: str) -> dict[str, list[Row]]:
         title, _, body = section.partition("\n")
         head, _, *lines = [line for line in body.splitlines() if line.startswith("|")]
         assert _cells(head) == HEAD, f"the table of {title!r} has other columns"
-        cells = [_cells(line) for line in lines]
+        # A section may have several tables, each below a heading of its own.
+        cells = [_cells(line) for line in lines if _cells(line) != HEAD and "---" not in line]
         for row in cells:
             assert len(row) == len(HEAD), f"{title}: {row}"
         found[title] = [Row(*row) for row in cells]

@@ -37,11 +37,7 @@ def capture(one: Settlement, ended: Ended | None, worker: str, *, send_arguments
     assert failure is not None, "only failures are told of"
     event, hint = _made(failure, ended, send_arguments=send_arguments)
     event["transaction"] = job.func
-    event["tags"] = {
-        **tracing.tags(job),
-        "chancy.worker": worker,
-        "chancy.outcome": one.outcome.kind.value,
-    }
+    event["tags"] = tracing.tags(job, worker=worker, outcome=one.outcome.kind.value)
     told: dict[str, Any] = {
         "job_id": str(job.id),
         "state": one.verdict.state.value,

@@ -40,14 +40,15 @@ def _size(job: Job) -> int | None:
         return None
 
 
-def tags(job: QueuedJob) -> dict[str, str]:
+def tags(job: QueuedJob, **more: str) -> dict[str, str]:
     """Return what events can be searched by."""
-    return {
-        "chancy.func": job.func,
-        "chancy.queue": job.queue,
-        "chancy.attempt": str(job.attempts + 1),
-        "chancy.job_id": str(job.id),
+    told = {
+        "func": job.func,
+        "queue": job.queue,
+        "attempt": str(job.attempts + 1),
+        "job_id": str(job.id),
     }
+    return {f"chancy.{name}": value for name, value in (told | more).items()}
 
 
 @contextmanager

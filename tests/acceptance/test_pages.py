@@ -21,6 +21,7 @@ PAGES = [
     "hooks",
     "plugins",
     "cron",
+    "observing",
     "retry",
     "migrating-from-chancy",
 ]
