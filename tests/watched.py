@@ -1,14 +1,13 @@
 """Jobs that say in which trace they run; child processes import them from here."""
 
-import logging
-from typing import Any
+from typing import Any, ClassVar
 
 import anyio
-import structlog
+import sentry_sdk
 from opentelemetry import baggage, trace
+from sentry_sdk.transport import Transport
 
 from chancy import INJECTED, QueuedJob, RetryAfter, Snooze, job
-from chancy_plugins import log_context
 
 
 def here() -> dict[str, Any]:
@@ -61,30 +60,25 @@ async def sleep() -> None:
     await anyio.sleep_forever()
 
 
-@job(queue="q")
-def say() -> list[dict[str, Any]]:
-    """Return what structlog makes of an event here."""
-    return _said()
+class Kept(Transport):
+    """Sends nothing, and keeps it."""
+
+    sent: ClassVar[list[Any]] = []
+
+    def capture_envelope(self, envelope: Any) -> None:
+        self.sent.extend(item.payload.json for item in envelope.items)
 
 
-@job(queue="q")
-async def say_async() -> list[dict[str, Any]]:
-    await anyio.sleep(0)
-    return _said()
-
-
-def _said() -> list[dict[str, Any]]:
-    said: list[dict[str, Any]] = []
-
-    def keep(_: Any, __: str, event: Any) -> Any:
-        said.append(dict(event))
-        raise structlog.DropEvent
-
-    log = structlog.wrap_logger(
-        logging.getLogger("acme.watched"),
-        processors=[log_context.structlog_processor, keep],
-        wrapper_class=structlog.BoundLogger,
+def start_sentry() -> None:
+    """Set Sentry up in a child process: what an `initializer` does."""
+    sentry_sdk.init(
+        "https://key@localhost/1", transport=Kept(), default_integrations=False, max_breadcrumbs=5
     )
-    log.warning("hello", tenant=7)
-    log.warning("again", queue="theirs")
-    return said
+
+
+@job(queue="q")
+def tell() -> Any:
+    """Tell Sentry something; answers what it was told."""
+    sentry_sdk.capture_message("hello")
+    sentry_sdk.add_breadcrumb(message="it stays in the scope of its job")
+    return Kept.sent[-1]

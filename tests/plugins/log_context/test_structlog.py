@@ -9,8 +9,9 @@ import structlog
 from chancy_core import codec
 from chancy_core.outcome import Kind
 from chancy_plugins import log_context
-from tests import watched
+from tests import said
 from tests.attempts import attempt, opened, plugged
+from tests.dask_cluster import DaskCluster
 
 pytestmark = pytest.mark.anyio
 
@@ -28,8 +29,8 @@ EXECUTORS = [
 @pytest.mark.parametrize("name", EXECUTORS)
 async def test_events_say_which_job_they_are_of(name: str, anyio_backend: str) -> None:
     plugins = plugged(log_context)
-    tried = attempt(f"tests.watched.{'say_async' if name == 'async' else 'say'}")
-    async with opened(name, anyio_backend, watched.__name__, plugins) as executor:
+    tried = attempt(f"tests.said.{'say_async' if name == 'async' else 'say'}")
+    async with opened(name, anyio_backend, said.__name__, plugins) as executor:
         outcome = await tried.run(executor, plugins)
     assert outcome.kind is Kind.SUCCESS, outcome
     ours = {
@@ -44,13 +45,25 @@ async def test_events_say_which_job_they_are_of(name: str, anyio_backend: str) -
     ]
 
 
+@pytest.mark.slow
+async def test_on_a_dask_cluster(dask: DaskCluster, anyio_backend: str) -> None:
+    plugins = plugged(log_context)
+    tried = attempt("tests.said.say")
+    options: dict[str, Any] = {"plugins": plugins, "address": dask.address}
+    async with opened("dask", anyio_backend, said.__name__, **options) as executor:
+        outcome = await tried.run(executor, plugins)
+        executor.settled([tried.job])
+    first, _ = codec.decode(outcome.result or "")
+    assert (first["job_id"], first["tenant"]) == (str(tried.job.id), 7)
+
+
 def test_what_belongs_to_no_job_stays_as_it_is() -> None:
-    said: list[Any] = []
+    kept: list[Any] = []
 
     def keep(_: Any, __: str, event: Any) -> Any:
-        said.append(dict(event))
+        kept.append(dict(event))
         raise structlog.DropEvent
 
     log = structlog.wrap_logger(None, processors=[log_context.structlog_processor, keep])
     log.warning("hello")
-    assert said == [{"event": "hello"}]
+    assert kept == [{"event": "hello"}]

@@ -187,6 +187,29 @@ async def test_traces_as_the_page_about_queues_has_them(
     assert SECRET not in json.dumps(sent.items)
 
 
+async def test_a_child_that_has_set_it_up_tells_whose_it_is(
+    dsn: str, start: Callable[..., Sent]
+) -> None:
+    sent = start(traces_sample_rate=1.0)
+    async with working(dsn) as chancy:
+        options = {"initializer": "tests.watched:start_sentry"}
+        await chancy.declare(
+            Queue("p", executor="process", concurrency=1, executor_options=options)
+        )
+        told = [await ended(chancy, watched.tell.options(queue="p")) for _ in range(2)]
+        await ended(chancy, watched.fail.options(queue="p").bind(secret="s"))
+        await until(1, lambda: sent("event"))
+    processes = [t["contexts"]["trace"] for t in sent("transaction")]
+    for one, trace in zip(told, processes, strict=False):
+        event = one.result()
+        assert event["message"] == "hello"
+        assert event["tags"]["chancy.job_id"] == str(one.id)
+        assert event["tags"]["chancy.queue"] == "p"
+        assert not event.get("breadcrumbs", {}).get("values")
+        assert event["contexts"]["trace"]["trace_id"] == trace["trace_id"]
+    assert len(sent("event")) == 1
+
+
 async def test_without_traces_nothing_is_added_to_jobs(
     dsn: str, start: Callable[..., Sent]
 ) -> None:
