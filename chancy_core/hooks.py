@@ -8,7 +8,7 @@ import inspect
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -43,6 +43,8 @@ class Plugin:
     faults: Counter[str] = field(factory=Counter, init=False)
     #: What was said of the last fault of each, and when, by `time.monotonic()`.
     last: dict[str, tuple[str, float]] = field(factory=dict, init=False)
+    #: How many faults of each the process knows of for which this one runs functions.
+    told: Counter[str] = field(factory=Counter, init=False)
 
     def __str__(self) -> str:
         return f"plugin {self.name} ({self.origin})"
@@ -166,6 +168,26 @@ class Hooks:
                 continue
             if answer is not None:
                 yield one.plugin, answer
+
+    def news(self) -> list[tuple[str, str, int, str]]:
+        """Return what has gone wrong here since this was last asked, for `hear` elsewhere."""
+        found = []
+        for plugin in self.plugins:
+            for hook, times in list(plugin.faults.items()):
+                if times > plugin.told[hook]:
+                    found.append(
+                        (plugin.name, hook, times - plugin.told[hook], plugin.last[hook][0])
+                    )
+                    plugin.told[hook] = times
+        return found
+
+    def hear(self, news: Iterable[Sequence[Any]]) -> None:
+        """Count what has gone wrong in another process, which has logged it."""
+        plugins = {plugin.name: plugin for plugin in self.plugins}
+        for name, hook, times, told in news:
+            if name in plugins:
+                plugins[name].last[hook] = clean(str(told), KEPT), time.monotonic()
+                plugins[name].faults[hook] += int(times)
 
     def whose(self, frame: FrameType | None) -> str:
         """Return the plugins that a stack leads through, or "": within a job, it is the job's."""

@@ -22,6 +22,7 @@ from chancy_core.outcome import Rescued
 from chancy_core.plugins import contexts, loading, observing, working
 from chancy_core.statement import Statement
 from tests.hostile import OBSERVERS, Contexts, hang, harm, hostile, nothing, odd
+from tests.jobs import add
 
 pytestmark = pytest.mark.anyio
 
@@ -255,6 +256,21 @@ async def test_one_that_is_given_nonsense_by_the_database(
                 with anyio.fail_after(20):
                     while not standing.named(await diagnose(looker)):
                         await anyio.sleep(0.1)
+
+
+async def test_what_fails_in_a_child_process_is_named_too(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "INTERVAL", 0.2)
+    async with Chancy(dsn, plugins=["tests.hostile:raising"]) as chancy, Chancy(dsn) as looker:
+        await chancy.declare(Queue("q", executor="process", concurrency=1))
+        async with Worker(chancy, name="alpha", signals=False):
+            reference = await chancy.push(add.options(queue="q").bind(a=1, b=2))
+            assert (await chancy.wait_for_job(reference, timeout=30)).result() == 3
+            says = "tests.hostile:raising (given to Chancy): chancy_call_context has failed 1 times"
+            with anyio.fail_after(20):
+                while not any(f.says.startswith(says) for f in await diagnose(looker)):
+                    await anyio.sleep(0.1)
 
 
 def test_all_that_are_installed_are_tried() -> None:
