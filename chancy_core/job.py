@@ -232,6 +232,8 @@ class QueuedJob(Job):
     returned: Any = field(default=None, repr=codec.veiled)
     #: When its time is up, by `time.monotonic()` of the process that runs it.
     deadline: float | None = field(default=None, eq=False, repr=False)
+    #: What plugins of the worker tell those beside the function, by their names; never stored.
+    carried: Mapping[str, Any] | None = field(default=None, eq=False, repr=False)
     # What a call sets in the job that it injects: whether it is over, who hears of its progress.
     _over: ClassVar[bool] = False
     _heard: ClassVar[Any] = None
@@ -241,6 +243,14 @@ class QueuedJob(Job):
 
     def __getstate__(self) -> dict[str, Any]:  # a copy elsewhere has nobody to hear of it
         return {name: value for name, value in self.__dict__.items() if name != "_heard"}
+
+    def carry(self, name: str, value: Any) -> None:
+        """Let *value*, plain JSON data, be `carried` to where the function of this job runs.
+
+        For plugins, in `chancy_job_context`: what these tell those in `chancy_call_context`, in
+        another process as well.
+        """
+        object.__setattr__(self, "carried", {**(self.carried or {}), name: value})
 
     @property
     def retrying(self) -> bool:

@@ -13,7 +13,7 @@ from chancy_core.installed import find_executor
 from chancy_core.postgres import CallTimeout
 from chancy_core.queue import Queue
 from chancy_core.store import statements
-from chancy_core.store.roster import WorkerInfo
+from chancy_core.store.roster import Fault, WorkerInfo
 from chancy_core.store.rows import Queues
 from chancy_core.store.standing import Aside, Refused, Waiting
 
@@ -33,13 +33,19 @@ ENOUGH = 5
 #: So many jobs are looked at: there may be more.
 MANY = 1000
 
+#: Seconds for which a plugin's fault is something wrong; after that, it is something to know.
+FRESH = 3600.0
+#: How many faults of plugins are told of.
+FAULTS = 50
+
 
 async def look(chancy: "Chancy") -> AsyncIterator[Finding]:
     """Look at the workers and queues of an installation."""
     workers = [worker for worker in await chancy.get_all_workers() if worker.alive]
     yield Finding("workers", True if workers else None, f"{len(workers)} are alive")
     queues = await chancy.store.run(statements.all_queues(chancy.names))
-    for finding in (*_agreement(workers), *_clocks(workers), *_unfit(queues)):
+    found = (*_agreement(workers), *_clocks(workers), *_plugins(workers), *_unfit(queues))
+    for finding in found:
         yield finding
     patient = evolve(chancy.store, call_timeout=COUNTING)
     try:
@@ -93,6 +99,31 @@ def _clocks(workers: Sequence[WorkerInfo]) -> Iterator[Finding]:
                 "the database's",
                 "synchronise both by NTP; times that an application computes are wrong meanwhile",
             )
+
+
+def _plugins(workers: Sequence[WorkerInfo]) -> Iterator[Finding]:
+    """Say which plugins have failed, by what workers tell of them: each hook once."""
+    found: dict[tuple[str, str, str], list[tuple[Fault, str]]] = defaultdict(list)
+    for worker in workers:
+        for fault in worker.faults:
+            found[fault.plugin, fault.origin, fault.hook].append((fault, worker.name))
+    latest = sorted(found.values(), key=lambda told: min(fault.ago for fault, _ in told))
+    for told in latest[:FAULTS]:
+        last = min((fault for fault, _ in told), key=lambda fault: fault.ago)
+        times = sum(fault.times for fault, _ in told)
+        who = f"on {_some([name for _, name in told])}"
+        often = (
+            f"has failed {times:,} times {who}, last {last.ago:,.0f} s ago"
+            if times
+            else f"cannot do its work {who}"
+        )
+        yield Finding(
+            "plugins",
+            False if last.ago < FRESH else None,
+            f"{last.plugin} ({last.origin}): {last.hook} {often}: {last.said}",
+            "look into the log of that worker; to do without it: CHANCY_DISABLED_PLUGINS="
+            f"chancy.plugins:{last.plugin}",
+        )
 
 
 def _unfit(queues: Queues) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from chancy_core.job import QueuedJob
 from chancy_core.outcome import REFUSED, Kind, Outcome, Settlement, Verdict, settle
 from chancy_core.plugins.application import Plugins
 from chancy_core.plugins.contexts import AttemptContexts
+from chancy_core.plugins.faults import Faults
 from chancy_core.plugins.observing import Observers
 from chancy_core.queue import Queue
 from chancy_core.state import State
@@ -34,6 +35,8 @@ class WorkerPlugins:
         self.beside = plugins
         self.observers = Observers(plugins, worker)
         self._worker = worker
+        self._services: list[tuple[Plugin, Service]] = []
+        self.faults = Faults(lambda: plugins.plugins, lambda: self._services)
         self._resting: dict[Plugin, float] = {}
 
     @property
@@ -97,6 +100,7 @@ class WorkerPlugins:
         for plugin, answer in self.beside.each(hook, worker=self._worker):
             with plugin.blamed(hook):
                 found += [(plugin, service) for service in _several(answer, Service)]
+        self._services += found
         return found
 
     @property

@@ -119,6 +119,7 @@ def _made(
         "errors": errors,
         "returned": returned,
         "deadline": None,
+        "carried": None,
     })  # fmt: skip
     return made
 

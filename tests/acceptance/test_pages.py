@@ -25,6 +25,7 @@ PAGES = [
     "leadership",
     "reprioritize",
     "trigger",
+    "observing",
     "retry",
     "migrating-from-chancy",
 ]

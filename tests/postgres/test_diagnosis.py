@@ -1,5 +1,6 @@
 """Each threat to the promise is really made, and found."""
 
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -12,7 +13,7 @@ import pytest
 from psycopg.conninfo import make_conninfo
 
 from chancy import Chancy, Job, JobFilter, Queue, Worker, job
-from chancy_core.diagnosis import Finding, diagnose, server
+from chancy_core.diagnosis import Finding, diagnose, fleet, server
 from chancy_core.migrate import Line
 from chancy_core.postgres import Connection
 from chancy_core.store import statements
@@ -224,6 +225,49 @@ async def test_workers_that_disagree(chancy: Chancy) -> None:
     assert (await wrong(chancy))["workers"].says == says
     versions = "their versions differ: 1 (one, two); 2 (other); unknown (before)"
     assert versions in await noted(chancy)
+
+
+async def tell_faults(chancy: Chancy, name: str, **told: object) -> None:
+    """Have a worker whose plugin has failed."""
+    worker, fault = uuid4(), {"plugin": "acme", "origin": "chancy-acme 1.0", "said": "Harm: no"}
+    known = {"name": name, "hostname": "h", "pid": 1, "tags": ["*"], "lease": 60.0}
+    await chancy.store.run(statements.announce(chancy.names, worker, **known))
+    text = json.dumps([fault | told])
+    await chancy.store.run(statements.renew(chancy.names, worker, 60.0, faults=text))
+
+
+async def test_plugins_that_have_failed_in_workers(chancy: Chancy) -> None:
+    hook = {"hook": "chancy_job_context"}
+    await tell_faults(chancy, "one", **hook, times=1_000, ago=1800.0)
+    await tell_faults(chancy, "two", **hook, times=234, ago=20.0)
+    finding = (await wrong(chancy))["plugins"]
+    says = "acme (chancy-acme 1.0): chancy_job_context has failed 1,234 times on one, two, last 20"
+    assert finding.says.startswith(says)
+    assert finding.says.endswith(" s ago: Harm: no")
+    assert finding.remedy is not None
+    assert "CHANCY_DISABLED_PLUGINS=chancy.plugins:acme" in finding.remedy
+
+
+async def test_what_a_plugin_did_long_ago_is_noted_and_no_more(chancy: Chancy) -> None:
+    await tell_faults(chancy, "one", hook="chancy_configure", times=1, ago=7200.0)
+    assert await wrong(chancy) == {}
+    assert any("chancy_configure has failed 1 times on one" in note for note in await noted(chancy))
+
+
+async def test_a_service_that_cannot_do_its_work(chancy: Chancy) -> None:
+    await tell_faults(chancy, "one", hook="its service 'acme'", times=0, ago=0.0)
+    says = (await wrong(chancy))["plugins"].says
+    assert says == "acme (chancy-acme 1.0): its service 'acme' cannot do its work on one: Harm: no"
+
+
+async def test_of_many_faults_some_are_told(
+    chancy: Chancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "FAULTS", 2)
+    for number, ago in enumerate((3.0, 1.0, 2.0)):
+        await tell_faults(chancy, "one", hook=f"chancy_{number}", times=1, ago=ago)
+    found = [f.says for f in await diagnose(chancy) if f.what == "plugins"]
+    assert ["chancy_1" in found[0], "chancy_2" in found[1], len(found)] == [True, True, 2]
 
 
 @pytest.mark.parametrize(
