@@ -59,6 +59,12 @@ class Application(Protocol):
     async def pushed(self, push: Push, stored: Collection[UUID], /) -> None:
         """Tell of the jobs of these ids, which were stored: to workers, and to plugins."""
 
+    async def wake(self, *queues: str) -> None:
+        """Tell workers that there are new jobs in these queues: after the commit that stored them.
+
+        For jobs that were pushed by SQL; `pushed` does it for others. A hint only.
+        """
+
     async def notify(self, name: str, subject: str = "") -> None:
         """Send a hint to all workers, where `chancy_notified` hears it."""
 
