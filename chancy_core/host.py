@@ -89,6 +89,10 @@ class WorkerHost(Protocol):
     def running(self) -> Sequence[QueuedJob]:
         """The jobs that run here at this moment, or have been claimed and are about to."""
 
+    @property
+    def stale(self) -> int:
+        """How many outcomes were discarded here, since they came too late to count."""
+
 
 @frozen
 class Service:

@@ -146,6 +146,11 @@ class Worker:
         """The jobs that run here at this moment, or have been claimed and are about to."""
         return [claimed.job for lane in self.lanes or () for claimed in lane.held]
 
+    @property
+    def stale(self) -> int:
+        """How many outcomes were discarded here: their lease was lost before they were written."""
+        return 0 if self.vitals is None else self.vitals.stale
+
     async def start(self) -> None:
         """Work until stopped. Must be called inside `async with chancy`.
 

@@ -30,7 +30,7 @@ def bucket(value: float) -> int:
     if size < SMALLEST:
         return 0
     found = _ceil(_log2(size) * STEPS) + _SHIFT
-    if found > _LAST:
+    if found > _LAST:  # noqa: PLR1730 - min() takes twice as long
         found = _LAST
     return found if value > 0 else -found
 

@@ -47,7 +47,9 @@ class Jobs:
             if known is None:
                 known = self._begin(group)
             known.attempts += 1
-            if one.seconds is not None and kind in COUNTED:
+            if one.seconds is None:
+                continue
+            if kind in COUNTED:
                 known.took.observe(one.seconds)
             # Once it was given back nobody knows any more since when it has waited.
             if job.claims == 1 and job.started_at is not None:

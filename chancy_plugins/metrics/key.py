@@ -42,7 +42,7 @@ class Key:
     labels: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, kind: MetricKind, name: str, unit: str = "", **labels: str) -> Self:
+    def of(cls, kind: MetricKind, name: str, unit: str = "", /, **labels: str) -> Self:
         """Return a key of ours, whose parts are known to be sound."""
         return cls(kind, name, unit, tuple(sorted(labels.items())))
 
@@ -63,9 +63,7 @@ def theirs(kind: MetricKind, name: str, unit: str, labels: Mapping[str, str] | N
 
 
 @lru_cache(maxsize=4_096)
-def _checked(
-    kind: MetricKind, name: str, unit: str, labels: tuple[tuple[str, str], ...]
-) -> Key:
+def _checked(kind: MetricKind, name: str, unit: str, labels: tuple[tuple[str, str], ...]) -> Key:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise InvalidValue(
             f"metric {shown(name)}: a name has 1 to 200 letters, digits and _ . : -, and begins "

@@ -1,0 +1,75 @@
+"""What this process has recorded: for itself, for each of its applications, by each worker."""
+
+import threading
+from itertools import chain
+from weakref import WeakKeyDictionary
+
+from chancy_core.host import Application, WorkerHost
+from chancy_plugins.metrics.key import Key
+from chancy_plugins.metrics.recorder import Recorder
+from chancy_plugins.metrics.tally import Cell, Tally, merge
+
+#: What belongs to no application in particular: the next who writes takes it.
+here = Tally()
+
+_workers: "WeakKeyDictionary[WorkerHost, Recorder]" = WeakKeyDictionary()
+_apps: "WeakKeyDictionary[Application, Recorder]" = WeakKeyDictionary()
+#: What workers that have stopped could not write.
+_left: "WeakKeyDictionary[Application, list[Recorder]]" = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def of_worker(worker: WorkerHost) -> Recorder:
+    """Return what a worker has recorded."""
+    with _lock:
+        recorder = _workers.get(worker)
+        if recorder is None:
+            recorder = _workers[worker] = Recorder(worker.name)
+        return recorder
+
+
+def known(worker: WorkerHost) -> bool:
+    """Whether somebody records what a worker does."""
+    return worker in _workers
+
+
+def of_app(app: Application) -> Recorder:
+    """Return what was recorded for an application, by whoever is no worker."""
+    with _lock:
+        recorder = _apps.get(app)
+        if recorder is None:
+            recorder = _apps[app] = Recorder("")
+        return recorder
+
+
+def leave(worker: WorkerHost) -> None:
+    """Keep what a worker that stops could not write, for the next of its application."""
+    with _lock:
+        recorder = _workers.pop(worker, None)
+        if recorder is not None:
+            _left.setdefault(worker.chancy, []).append(recorder)
+
+
+async def flush_left(app: Application) -> None:
+    """Write what is left of workers that have stopped, and what was recorded by no worker."""
+    for recorder in tuple(_left.get(app, ())):
+        await recorder.flush(app, ended=True)
+        _left[app].remove(recorder)
+    if app in _apps and not _apps[app].idle:
+        await _apps[app].flush(app)
+
+
+def workers_of(app: Application) -> list[Recorder]:
+    """Return what the workers of an application have recorded here."""
+    with _lock:
+        return [recorder for worker, recorder in _workers.items() if worker.chancy is app]
+
+
+def totals() -> dict[Key, Cell]:
+    """Return all that this process has ever recorded."""
+    with _lock:
+        recorders = [*_workers.values(), *_apps.values(), *chain(*_left.values())]
+    found = here.totals()
+    for recorder in recorders:
+        merge(found, recorder.totals())
+    return found
