@@ -147,6 +147,12 @@ class Worker:
         return [claimed.job for lane in self.lanes or () for claimed in lane.held]
 
     @property
+    def slots(self) -> int:
+        """How many jobs may run here at once, of all queues that it runs at this moment."""
+        lanes = self.lanes.current.values() if self.lanes else ()
+        return sum(lane.executor.concurrency for lane in lanes if lane.opened)
+
+    @property
     def stale(self) -> int:
         """How many outcomes were discarded here: their lease was lost before they were written."""
         return 0 if self.vitals is None else self.vitals.stale

@@ -72,7 +72,7 @@ class Runner:
         self.chancy = chancy
         self.queues: dict[str, Queue] = {}
         self.running: list[QueuedJob] = []
-        self.stale = 0
+        self.slots = self.stale = 0
         self._plugins = WorkerPlugins(chancy.plugins, self)
         self._worker = uuid4()
 

@@ -50,7 +50,7 @@ class Recorder:
     def look(self, worker: WorkerHost) -> None:
         """See what its worker is doing at this moment."""
         self.running = len(worker.running)
-        self.slots = sum(queue.concurrency or 0 for queue in worker.queues.values())
+        self.slots = worker.slots
         if worker.stale > self._stale:
             self.tally.add(_STALE, worker.stale - self._stale)
             self._stale = worker.stale
