@@ -155,16 +155,16 @@ def _time(
     start: datetime | None, end: datetime | None, last: timedelta | None, now: datetime
 ) -> tuple[datetime, datetime]:
     """Return from when to when something is asked for. Raises `InvalidValue`."""
+    if last is not None and (start is not None or not isinstance(last, timedelta)):
+        raise InvalidValue("metrics: give a start, or by last a timedelta, and not both")
     for name, at in (("start", start), ("end", end)):
         if at is not None and (not isinstance(at, datetime) or at.tzinfo is None):
             raise InvalidValue(f"metrics: {name} is a datetime with its time zone, not {at!r}")
         if at is not None and not _FIRST <= at <= _END:
             raise InvalidValue(f"metrics: {name} is a time of the years 2 to 9998, not {at}")
-    if last is not None and (start is not None or not isinstance(last, timedelta)):
-        raise InvalidValue("metrics: give a start, or by last a timedelta, and not both")
     until = now if end is None else end.astimezone(UTC)
     try:
-        since = until - (last or LAST) if start is None else start.astimezone(UTC)
+        since = until - (LAST if last is None else last) if start is None else start.astimezone(UTC)
     except OverflowError as exc:
         raise InvalidValue(f"metrics: {last} ago there was no time") from exc
     if since >= until or since < _FIRST:

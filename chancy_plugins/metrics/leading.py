@@ -13,7 +13,6 @@ from chancy_core.host import WorkerHost
 from chancy_plugins.leadership import Term
 from chancy_plugins.metrics import counting, process, settings, statements
 from chancy_plugins.metrics.key import Key, MetricKind
-from chancy_plugins.metrics.tally import Tally
 from chancy_plugins.metrics.trouble import Trouble, is_of_the_values
 
 log = logging.getLogger("chancy.metrics")
@@ -54,7 +53,7 @@ class Leading:
 
     def __init__(self, worker: WorkerHost) -> None:
         self._app = worker.chancy
-        self._tally: Tally = process.of_worker(worker).tally
+        self._host = worker
 
     async def run(self, _: Term) -> None:
         """Do it all until cancelled."""
@@ -141,4 +140,4 @@ class Leading:
         return HOURLY
 
     def _say(self, name: str, value: float, unit: str = "", **labels: str) -> None:
-        self._tally.add(Key.of(_GAUGE, name, unit, **labels), float(value))
+        process.of_worker(self._host).tally.add(Key.of(_GAUGE, name, unit, **labels), float(value))

@@ -1,6 +1,7 @@
 """What this process has recorded: for itself, for each of its applications, by each worker."""
 
 import threading
+import weakref
 from itertools import chain
 from weakref import WeakKeyDictionary
 
@@ -25,7 +26,15 @@ def of_worker(worker: WorkerHost) -> Recorder:
         recorder = _workers.get(worker)
         if recorder is None:
             recorder = _workers[worker] = Recorder(worker.name)
+            # One that is forgotten with something to write, as that of a test's `drain`, leaves it.
+            weakref.finalize(worker, _inherit, weakref.ref(worker.chancy), recorder).atexit = False
         return recorder
+
+
+def _inherit(app: "weakref.ref[Application]", recorder: Recorder) -> None:
+    known = app()
+    if known is not None and not recorder.idle:
+        _left.setdefault(known, []).append(recorder)
 
 
 def known(worker: WorkerHost) -> bool:

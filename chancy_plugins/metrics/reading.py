@@ -51,20 +51,22 @@ SELECT kind, unit, labels::text, worker,
 """
 
 _NAMES = """\
--- List metrics.
-SELECT name, kind, max(unit), count(*)::bigint, max(seen_at),
-       (SELECT array_agg(DISTINCT label ORDER BY label)
-          FROM {metric_series} AS l, jsonb_object_keys(l.labels) AS label
-         WHERE l.name = s.name AND l.kind = s.kind)
-  FROM (SELECT name, kind, unit, labels, seen_at FROM {metric_series}
-         UNION ALL
-        SELECT i.name, i.kind, max(i.unit), i.labels, max(i.made_at) FROM {metric_increments} AS i
-         WHERE NOT EXISTS (SELECT FROM {metric_series} AS k
-                            WHERE (k.name, k.kind, k.labels) = (i.name, i.kind, i.labels))
-         GROUP BY i.name, i.kind, i.labels) AS s
- WHERE starts_with(name, %(prefix)s)
+-- List metrics: those that are merged, and those of which something was written since.
+WITH every AS MATERIALIZED (
+    SELECT name, kind, unit, labels, seen_at FROM {metric_series}
+     WHERE starts_with(name, %(prefix)s)
+     UNION ALL
+    SELECT i.name, i.kind, max(i.unit), i.labels, max(i.made_at) FROM {metric_increments} AS i
+     WHERE starts_with(i.name, %(prefix)s)
+       AND NOT EXISTS (SELECT FROM {metric_series} AS s
+                        WHERE (s.name, s.kind, s.labels) = (i.name, i.kind, i.labels))
+     GROUP BY i.name, i.kind, i.labels
+)
+SELECT name, kind, max(unit), count(DISTINCT labels), max(seen_at),
+       array_agg(DISTINCT label ORDER BY label) FILTER (WHERE label IS NOT NULL)
+  FROM every LEFT JOIN LATERAL jsonb_object_keys(labels) AS label ON true
  GROUP BY name, kind
- ORDER BY name, kind
+ ORDER BY name COLLATE "C", kind
 """
 
 _LIVE = """\
@@ -201,9 +203,7 @@ def fitting(
     """
     if asked is not None:
         size = RESOLUTIONS.get(asked) if isinstance(asked, str) else asked
-        if isinstance(size, timedelta):
-            size = size.total_seconds()
-        if size not in KEPT:
+        if not isinstance(size, int | float) or size not in KEPT:
             raise InvalidValue(
                 f"resolution: there are {', '.join(RESOLUTIONS)}, not {shown(asked)}"
             )

@@ -56,9 +56,12 @@ class Recorder:
             self._stale = worker.stale
 
     def totals(self) -> dict[Key, Cell]:
-        """Return all that it has ever recorded."""
-        self._jobs.pour(self.tally)
+        """Return all that it has ever recorded, and poured. For any thread."""
         return self.tally.totals()
+
+    def pour(self) -> None:
+        """Have what was counted of jobs among its totals."""
+        self._jobs.pour(self.tally)
 
     @property
     def idle(self) -> bool:

@@ -61,9 +61,11 @@ class Collector:
         )
         self._seen = Seen(counts, fleet, sizes, time.monotonic())
 
-    def pour(self) -> None:
-        """Take over what was counted here: for the event loop."""
+    def pour(self, worker: WorkerHost) -> None:
+        """Have all that a worker has counted by now be shown: for its event loop."""
         self._jobs.pour(self._tally)
+        if process.known(worker):
+            process.of_worker(worker).pour()
 
     def collect(self) -> Iterator[Any]:
         """Yield families of metrics: what prometheus_client calls."""

@@ -24,7 +24,7 @@ NAMES = {
 #: How many combinations of labels one metric has at most; what comes last is of `OTHERS`.
 MOST = 500
 OTHERS = "(others)"
-#: The upper bounds of the buckets, from a millisecond to a quarter of a day: bounds of ours as well.
+#: The upper bounds of the buckets, from a millisecond to some hours: they are bounds of ours, too.
 BOUNDS = tuple(2.0**n for n in range(-10, 15))
 _UNITS = {"s": "seconds"}
 

@@ -18,6 +18,8 @@ log = logging.getLogger("chancy.prometheus")
 
 #: Seconds between two times that the installation is read.
 OFTEN = 15.0
+#: Seconds after which what was counted is shown.
+SHOWING = 1.0
 #: Seconds that closing may take.
 CLOSING = 3.0
 
@@ -58,7 +60,6 @@ class Prometheus:
     async def chancy_jobs_settled(self, settled: Sequence[Settlement], worker: WorkerHost) -> None:
         """Count what became of jobs, if nobody else does."""
         self._collector.settled(settled, worker)
-        self._collector.pour()
 
     async def _serve(self, worker: WorkerHost) -> None:
         self._users[worker] = None
@@ -67,7 +68,11 @@ class Prometheus:
                 self._opened = True
                 if not await self._open():
                     return
-            await self._refresh(worker)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._refresh, worker)
+                while True:
+                    self._collector.pour(worker)
+                    await anyio.sleep(SHOWING)
         finally:
             self._users.pop(worker, None)
             if not self._users and self._opened:
