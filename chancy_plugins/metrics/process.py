@@ -2,7 +2,6 @@
 
 import threading
 import weakref
-from itertools import chain
 from weakref import WeakKeyDictionary
 
 from chancy_core.host import Application, WorkerHost
@@ -17,6 +16,8 @@ _workers: "WeakKeyDictionary[WorkerHost, Recorder]" = WeakKeyDictionary()
 _apps: "WeakKeyDictionary[Application, Recorder]" = WeakKeyDictionary()
 #: What workers that have stopped could not write.
 _left: "WeakKeyDictionary[Application, list[Recorder]]" = WeakKeyDictionary()
+#: What workers that are gone have recorded, all together.
+_gone = Tally()
 _lock = threading.Lock()
 
 
@@ -32,9 +33,15 @@ def of_worker(worker: WorkerHost) -> Recorder:
 
 
 def _inherit(app: "weakref.ref[Application]", recorder: Recorder) -> None:
+    """Keep what a worker that is gone has recorded: among the totals, and to be written."""
+    if recorder.gone:
+        return
+    recorder.gone = True
     known = app()
     if known is not None and not recorder.idle:
         _left.setdefault(known, []).append(recorder)
+    for key, cell in recorder.totals().items():
+        _gone.put(key, cell)
 
 
 def known(worker: WorkerHost) -> bool:
@@ -55,8 +62,8 @@ def leave(worker: WorkerHost) -> None:
     """Keep what a worker that stops could not write, for the next of its application."""
     with _lock:
         recorder = _workers.pop(worker, None)
-        if recorder is not None:
-            _left.setdefault(worker.chancy, []).append(recorder)
+    if recorder is not None:
+        _inherit(weakref.ref(worker.chancy), recorder)
 
 
 async def flush_left(app: Application) -> None:
@@ -77,8 +84,9 @@ def workers_of(app: Application) -> list[Recorder]:
 def totals() -> dict[Key, Cell]:
     """Return all that this process has ever recorded."""
     with _lock:
-        recorders = [*_workers.values(), *_apps.values(), *chain(*_left.values())]
+        recorders = [*_workers.values(), *_apps.values()]
     found = here.totals()
+    merge(found, _gone.totals())
     for recorder in recorders:
         merge(found, recorder.totals())
     return found

@@ -31,6 +31,8 @@ class Recorder:
         self.tally = Tally()
         #: Its slots, and how many of them run a job.
         self.slots = self.running = 0
+        #: Whether its worker is gone.
+        self.gone = False
         self._jobs = Jobs()
         self._outbox = Outbox()
         self._stale = 0

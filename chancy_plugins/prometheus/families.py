@@ -34,6 +34,7 @@ def library() -> ModuleType:
     try:
         import prometheus_client
         import prometheus_client.core
+        import prometheus_client.utils
     except ImportError as exc:
         raise MissingExtra(
             "prometheus needs prometheus-client, which is not installed: "
@@ -100,7 +101,8 @@ def _bounded(cells: Mapping[Key, Cell], labels: list[str]) -> dict[tuple[str, ..
 def _add(made: Any, kind: MetricKind, values: tuple[str, ...], cell: Cell) -> None:
     if kind is MetricKind.HISTOGRAM:
         counts = up_to(cell.buckets, BOUNDS)
-        buckets = [(f"{bound:g}", count) for bound, count in zip(BOUNDS, counts, strict=True)]
+        text = library().utils.floatToGoString
+        buckets = [(text(bound), count) for bound, count in zip(BOUNDS, counts, strict=True)]
         made.add_metric(values, [*buckets, ("+Inf", cell.count)], sum_value=cell.total)
     elif kind is MetricKind.GAUGE:
         made.add_metric(values, cell.latest)
