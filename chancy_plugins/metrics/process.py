@@ -2,6 +2,7 @@
 
 import threading
 import weakref
+from collections import deque
 from weakref import WeakKeyDictionary
 
 from chancy_core.host import Application, WorkerHost
@@ -16,6 +17,8 @@ _workers: "WeakKeyDictionary[WorkerHost, Recorder]" = WeakKeyDictionary()
 _apps: "WeakKeyDictionary[Application, Recorder]" = WeakKeyDictionary()
 #: What workers that have stopped could not write.
 _left: "WeakKeyDictionary[Application, list[Recorder]]" = WeakKeyDictionary()
+#: Workers that have just gone, of these applications.
+_dying: "deque[tuple[weakref.ref[Application], Recorder]]" = deque()
 #: What workers that are gone have recorded, all together.
 _gone = Tally()
 _lock = threading.Lock()
@@ -28,16 +31,22 @@ def of_worker(worker: WorkerHost) -> Recorder:
         if recorder is None:
             recorder = _workers[worker] = Recorder(worker.name)
             # One that is forgotten with something to write, as that of a test's `drain`, leaves it.
-            weakref.finalize(worker, _inherit, weakref.ref(worker.chancy), recorder).atexit = False
+            # That may be in the middle of anything: so it is only noted.
+            heir = (weakref.ref(worker.chancy), recorder)
+            weakref.finalize(worker, _dying.append, heir).atexit = False
         return recorder
 
 
-def _inherit(app: "weakref.ref[Application]", recorder: Recorder) -> None:
+def _bury() -> None:
+    while _dying:
+        app, recorder = _dying.popleft()
+        if not recorder.gone:
+            _inherit(app(), recorder)
+
+
+def _inherit(known: Application | None, recorder: Recorder) -> None:
     """Keep what a worker that is gone has recorded: among the totals, and to be written."""
-    if recorder.gone:
-        return
     recorder.gone = True
-    known = app()
     if known is not None and not recorder.idle:
         _left.setdefault(known, []).append(recorder)
     for key, cell in recorder.totals().items():
@@ -63,11 +72,12 @@ def leave(worker: WorkerHost) -> None:
     with _lock:
         recorder = _workers.pop(worker, None)
     if recorder is not None:
-        _inherit(weakref.ref(worker.chancy), recorder)
+        _inherit(worker.chancy, recorder)
 
 
 async def flush_left(app: Application) -> None:
     """Write what is left of workers that have stopped, and what was recorded by no worker."""
+    _bury()
     for recorder in tuple(_left.get(app, ())):
         await recorder.flush(app, ended=True)
         _left[app].remove(recorder)
@@ -83,6 +93,7 @@ def workers_of(app: Application) -> list[Recorder]:
 
 def totals() -> dict[Key, Cell]:
     """Return all that this process has ever recorded."""
+    _bury()
     with _lock:
         recorders = [*_workers.values(), *_apps.values()]
     found = here.totals()

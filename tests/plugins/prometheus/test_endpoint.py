@@ -37,6 +37,8 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plugin, "OFTEN", 0.2)
     monkeypatch.setattr(leading, "LOOKING", 0.2)
     process.here.take()
+    for recorder in process._workers.values():
+        recorder.gone = True
     process._workers.clear()
     for tally in (process.here, process._gone):
         tally.take()
