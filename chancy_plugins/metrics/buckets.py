@@ -18,8 +18,8 @@ ERROR = (GROWTH - 1) / (GROWTH + 1)
 _LEAST, _MOST = -30, 40
 SMALLEST, LARGEST = 2.0**_LEAST, 2.0**_MOST
 #: What is added to the number of a bound, so that 1 is the first bucket above 0.
-_SHIFT = 1 - _LEAST * STEPS
-_LAST = _MOST * STEPS + _SHIFT
+SHIFT = 1 - _LEAST * STEPS
+_LAST = _MOST * STEPS + SHIFT
 
 _log2, _ceil = math.log2, math.ceil
 
@@ -29,7 +29,7 @@ def bucket(value: float) -> int:
     size = value if value >= 0 else -value
     if size < SMALLEST:
         return 0
-    found = _ceil(_log2(size) * STEPS) + _SHIFT
+    found = _ceil(_log2(size) * STEPS) + SHIFT
     if found > _LAST:  # noqa: PLR1730 - min() takes twice as long
         found = _LAST
     return found if value > 0 else -found
@@ -39,7 +39,7 @@ def upper(number: int) -> float:
     """Return the bound of a bucket that is farther from 0."""
     if number == 0:
         return 0.0
-    bound = 2.0 ** ((abs(number) - _SHIFT) / STEPS)
+    bound = 2.0 ** ((abs(number) - SHIFT) / STEPS)
     return math.copysign(bound, number)
 
 
