@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from chancy import Chancy, Job, Queue, State, Worker, job
+from chancy import Chancy, Job, State, Worker, job
 from chancy_core.errors import InvalidValue
 from chancy_core.hookspecs import hookimpl
 from chancy_core.statement import Statement, nothing
@@ -132,13 +132,13 @@ async def test_workers_are_woken_and_plugins_told_of_what_was_stored(dsn: str):
 
 
 async def test_workers_are_woken_for_what_sql_pushed(chancy: Chancy):
-    await chancy.declare(Queue("q", executor="async", polling_interval=3600))
     packed = [Jsonb(send.bind(number=7).pack())]
     text = "SELECT * FROM {push_packed}(%(packed)s::jsonb[])"
-    async with Worker(chancy):
-        first = await chancy.push(send.bind(number=0))  # from now on it polls once an hour
-        await chancy.wait_for_job(first, timeout=30)
-        ids = written(chancy, text, lambda rows: [row[0] for row in rows], packed=packed)
-        (id_,) = await chancy.database.run(ids)
-        await chancy.wake("q")
+    async with Worker(chancy) as worker:
+        with worker.events.subscribe("queue.pushed") as told:
+            ids = written(chancy, text, lambda rows: [row[0] for row in rows], packed=packed)
+            (id_,) = await chancy.database.run(ids)
+            await chancy.wake("q")
+            event = await told.next(timeout=10)
+        assert event.subject == "q"
         assert (await chancy.wait_for_job(id_, timeout=30)).result() == 7
