@@ -65,6 +65,16 @@ class Application(Protocol):
         For jobs that were pushed by SQL; `pushed` does it for others. A hint only.
         """
 
+    def reprioritizing(
+        self, more: Mapping[UUID, int], /, *, most: int = 32_767
+    ) -> Statement[Mapping[UUID, int]]:
+        """Return the statement that has jobs which wait come earlier, each by so much.
+
+        Their priorities rise to *most* at most; none is lowered, unless the number is negative.
+        It answers the priorities by id, and leaves out jobs that run or are finished, and such as
+        somebody else has locked. Raises `InvalidValue` for what is no priority.
+        """
+
     async def notify(self, name: str, subject: str = "") -> None:
         """Send a hint to all workers, where `chancy_notified` hears it."""
 
