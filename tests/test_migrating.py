@@ -48,7 +48,8 @@ def read(text: str) -> dict[str, list[Row]]:
         title, _, body = section.partition("\n")
         head, _, *lines = [line for line in body.splitlines() if line.startswith("|")]
         assert _cells(head) == HEAD, f"the table of {title!r} has other columns"
-        cells = [_cells(line) for line in lines]
+        # Each part of a section has the head once more.
+        cells = [c for line in lines if (c := _cells(line)) != HEAD and set("".join(c)) != {"-"}]
         for row in cells:
             assert len(row) == len(HEAD), f"{title}: {row}"
         found[title] = [Row(*row) for row in cells]

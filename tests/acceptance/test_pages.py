@@ -21,6 +21,7 @@ PAGES = [
     "hooks",
     "plugins",
     "cron",
+    "metrics",
     "leadership",
     "reprioritize",
     "trigger",
