@@ -105,6 +105,14 @@ class WorkerHost(Protocol):
     def running(self) -> Sequence[QueuedJob]:
         """The jobs that run here at this moment, or have been claimed and are about to."""
 
+    @property
+    def slots(self) -> int:
+        """How many jobs may run here at once, of all queues that it runs at this moment."""
+
+    @property
+    def stale(self) -> int:
+        """How many outcomes were discarded here, since they came too late to count."""
+
 
 @define(eq=False)
 class Service:

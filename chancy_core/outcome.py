@@ -71,6 +71,8 @@ class Settlement:
     job: QueuedJob
     outcome: Outcome
     verdict: Verdict
+    #: How many seconds the attempt took, by the worker's own clock; None if none was made here.
+    seconds: float | None = field(default=None, eq=False)
 
 
 @frozen

@@ -22,6 +22,7 @@ PAGES = [
     "hooks",
     "plugins",
     "cron",
+    "metrics",
     "leadership",
     "reprioritize",
     "trigger",

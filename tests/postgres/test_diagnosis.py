@@ -71,6 +71,7 @@ async def test_the_indexes_are_those_that_the_migrations_make(chancy: Chancy) ->
     others = (
         "migration",
         "cron",
+        "metric",
         "leader",
         "ageing",
         "trigger",
