@@ -19,7 +19,7 @@ from chancy_core.given import (
     page,
     several,
 )
-from chancy_core.hint import Hint
+from chancy_core.hint import PUSHED, Hint
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names, Push
@@ -139,6 +139,15 @@ class Calls(Asking):
         for hint in pushing.hints([push.jobs[reference.id] for reference in references]):
             self.hint(hint)
         await self._tell(references)
+
+    async def wake(self, *queues: str) -> None:
+        """Tell workers that there are new jobs in these queues: after the commit that stored them.
+
+        For jobs that were pushed by SQL, by `push_packed` or by hand. It is only a hint: workers
+        that do not hear it find the jobs by polling.
+        """
+        for queue in queues:
+            self.hint(Hint(PUSHED, queue))
 
     async def _tell(self, references: list[Reference]) -> None:
         self.plugins.pushed(references)

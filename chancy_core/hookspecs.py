@@ -153,9 +153,14 @@ def chancy_verdict(job: QueuedJob, outcome: Outcome) -> Verdict | None:
 def chancy_settling(settled: Sequence[Settlement], names: Names) -> Iterable[Statement[Any]] | None:
     """Return statements to run in the transaction that settles these jobs: with them, or never.
 
-    Called once the outcomes are known to count, before they are committed, while their rows are
-    locked: statements of one plugin that fail, or take longer than two seconds, are rolled back
-    alone. Not told of jobs that settle themselves by `complete_ex`.
+    They run once the outcomes are known to count, before they are committed, while the jobs' rows
+    are locked; those of one plugin that fail, or take longer than two seconds, are rolled back
+    alone. Each is read: a `read` of your own sees its rows.
+
+    It is asked before, and once more if some outcomes came too late, with the rest: so it only
+    answers, and does nothing. Where nobody answers anything, jobs are settled by one statement and
+    no transaction is opened: answer None where no job is of yours. Not told of jobs that settle
+    themselves by `complete_ex`.
     """
 
 

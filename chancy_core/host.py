@@ -59,6 +59,22 @@ class Application(Protocol):
     async def pushed(self, push: Push, stored: Collection[UUID], /) -> None:
         """Tell of the jobs of these ids, which were stored: to workers, and to plugins."""
 
+    async def wake(self, *queues: str) -> None:
+        """Tell workers that there are new jobs in these queues: after the commit that stored them.
+
+        For jobs that were pushed by SQL; `pushed` does it for others. A hint only.
+        """
+
+    def reprioritizing(
+        self, more: Mapping[UUID, int], /, *, most: int = 32_767
+    ) -> Statement[Mapping[UUID, int]]:
+        """Return the statement that has jobs which wait come earlier, each by so much.
+
+        Their priorities rise to *most* at most; none is lowered, unless the number is negative.
+        It answers the priorities by id, and leaves out jobs that run or are finished, and such as
+        somebody else has locked. Raises `InvalidValue` for what is no priority.
+        """
+
     async def notify(self, name: str, subject: str = "") -> None:
         """Send a hint to all workers, where `chancy_notified` hears it."""
 

@@ -1,17 +1,19 @@
 """Who may do what in the database: five roles, and the SQL that makes them.
 
-`RIGHTS` is the only list of what they may: the script, the page about roles and its tests are held
-to it. `owner` owns all objects and cannot log in, `migrate` is a member of it, and the other three
-have the rights that are listed.
+`RIGHTS` is the only list of what they may to what is the core's: the script, the page about roles
+and its tests are held to it. What they may to the tables of a plugin stands in its migrations.
+`owner` owns all objects and cannot log in, `migrate` is a member of it, and the other three have
+the rights that are listed.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from attrs import field, frozen
 from psycopg import sql
 
 from chancy_core.errors import InvalidValue
+from chancy_core.migrate import Migration, Right
 from chancy_core.statement import Names, identifier, mentioned
 
 #: What each role's name ends with. The last three have rights of their own.
@@ -25,28 +27,14 @@ _ASKED = (
     "at_most_once exclusive keep_result"
 )
 _CHANGED = (
-    "seq meta state attempts claims crashes worker lease_id cancelling scheduled_at started_at "
-    "errors"
+    "seq meta state priority attempts claims crashes worker lease_id cancelling scheduled_at "
+    "started_at errors"
 )
 _DECLARED = (
     "concurrency tags executor executor_options polling_interval state resume_at rate_limit "
     "rate_limit_window eager_polling"
 )
 _ANNOUNCED = "id name hostname pid tags expires_at version schema_version settings clock_offset"
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
-
-
-@frozen
-class Right:
-    """What one role may do to one thing of ours; no columns means all of it."""
-
-    role: str
-    privilege: str
-    on: str
-    columns: tuple[str, ...] = field(converter=_words)
 
 
 #: Beside these, `work` may all that `push` may, and `migrate` all that `owner` may.
@@ -60,6 +48,8 @@ RIGHTS = tuple(
         ("push", "SELECT", "jobs", "id queue unique_key state"),
         ("push", "USAGE", "jobs_seq_seq", ""),
         ("push", "SELECT", "history", "id finished_at"),
+        ("push", "EXECUTE", "new_id()", ""),
+        ("push", "EXECUTE", "push_packed(jsonb[], uuid[])", ""),
         ("push", "SELECT", "migrations", ""),
         ("work", "SELECT", "jobs", ""),
         ("work", "UPDATE", "jobs", _CHANGED),
@@ -151,11 +141,14 @@ class Roles:
         """Return the name of a role, such as `work`, on the server."""
         return f"{self.prefix}{role}"
 
-    def script(self, texts: Iterable[str]) -> str:
+    def script(self, migrations: Iterable[Migration]) -> str:
         """Return the SQL that makes the roles and says what they may; it can be run again.
 
-        All that *texts*, the files of migration lines, name belongs to the owner afterwards.
+        All that *migrations* name belongs to the owner afterwards, and the others may what the
+        core and they say.
         """
+        migrations = tuple(migrations)
+        rights = (*RIGHTS, *(right for one in migrations for right in one.rights))
         parts = [
             sql.SQL("BEGIN;"),
             sql.SQL("SET LOCAL lock_timeout = '5s';"),
@@ -164,8 +157,8 @@ class Roles:
             sql.SQL("GRANT USAGE, CREATE ON {} TO {};").format(
                 self._thing("schema"), self._role("owner")
             ),
-            self._own(texts),
-            *self._grants(),
+            self._own(one.up.text for one in migrations),
+            *self._grants(rights),
             sql.SQL("COMMIT;"),
         ]
         return sql.SQL("\n").join(parts).as_string() + "\n"
@@ -204,12 +197,12 @@ class Roles:
             owner=self["owner"],
         )
 
-    def _grants(self) -> Iterator[sql.Composed]:
+    def _grants(self, rights: Sequence[Right]) -> Iterator[sql.Composed]:
         """Take back what an older script may have granted, and grant what is listed."""
         granted = sql.SQL(", ").join(map(self._role, _GRANTED))
-        for on in dict.fromkeys(right.on for right in RIGHTS if right.on != "schema"):
+        for on in dict.fromkeys(right.on for right in rights if right.on != "schema"):
             yield sql.SQL("REVOKE ALL ON {} FROM PUBLIC, {};").format(self._thing(on), granted)
-        for right in RIGHTS:
+        for right in rights:
             yield sql.SQL("GRANT {} ON {} TO {};").format(
                 _privilege(right), self._thing(right.on), self._role(right.role)
             )

@@ -13,11 +13,14 @@ from attrs import frozen
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from chancy_core.migrate import Line
+from chancy import Chancy
+from chancy_core.migrate import Line, Migration
 from chancy_core.roles import ROLES, Roles
 from chancy_core.statement import Names
 
 CORE = Line.from_package("core", "chancy_core.migrations")
+#: Those of all lines that are installed.
+EVERY = tuple(step for line in Chancy().migrator().lines.values() for step in line.migrations)
 
 
 @frozen
@@ -26,7 +29,7 @@ class Granted:
 
     dsn: str
     roles: Roles
-    texts: tuple[str, ...]
+    migrations: tuple[Migration, ...]
 
     def __getitem__(self, role: str) -> str:
         """Return the DSN by which somebody connects as this role."""
@@ -35,7 +38,7 @@ class Granted:
     def grant(self, dsn: str | None = None) -> None:
         """Run the script, as whoever the DSN says."""
         with psycopg.connect(dsn or self.dsn, autocommit=True) as conn:
-            conn.execute(self.roles.script(self.texts).encode())
+            conn.execute(self.roles.script(self.migrations).encode())
 
 
 def login(dsn: str, role: str) -> str:
@@ -62,16 +65,16 @@ def drop(conn: psycopg.Connection, *roles: str) -> None:
 def granted(
     dsn: str,
     names: Names | None = None,
-    texts: tuple[str, ...] = (),
+    migrations: tuple[Migration, ...] = (),
     *,
     granter: str | None = None,
 ) -> Iterator[Granted]:
-    """Make the roles, for the tables of the core and those that *texts* name.
+    """Make the roles, for the tables of the core and those of *migrations*.
 
     That is done by the *granter*, who need be no superuser; dropping them takes one.
     """
-    texts += tuple(step.up.text for step in CORE.migrations)
-    made = Granted(dsn, Roles(names or Names(), f"t{uuid.uuid4().hex[:20]}_"), texts)
+    migrations += CORE.migrations
+    made = Granted(dsn, Roles(names or Names(), f"t{uuid.uuid4().hex[:20]}_"), migrations)
     with psycopg.connect(dsn, autocommit=True) as conn:
         made.grant(granter)
         try:
@@ -115,6 +118,7 @@ NEEDS_OWNER = {
     ),
     "makes, changes or drops tables": (
         "test_hostile_statements_are_rolled_back_alone",
+        "test_pushing_beside",
         "test_a_lease_that_does_not_begin_leaves_no_connection_behind",
         "test_a_job_that_completes_itself_happens_once",
         "test_a_missing_partition_is_made_and_a_poison_does_not_hinder_it",
@@ -144,7 +148,7 @@ class Least:
 
     def prepare(self, dsn: str) -> None:
         """Make the roles in the database that all others are copied from."""
-        Granted(dsn, self.roles, tuple(step.up.text for step in CORE.migrations)).grant()
+        Granted(dsn, self.roles, EVERY).grant()
         with psycopg.connect(dsn, autocommit=True) as conn:
             create(conn, self.name, self.roles["work"])
 

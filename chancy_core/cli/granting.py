@@ -26,13 +26,14 @@ async def roles(
     """
     from chancy_core.roles import RIGHTS, Roles
 
+    migrator = here.app.migrator()
+    migrations = [step for line in migrator.lines.values() for step in line.migrations]
     if not sql:
         if role_prefix:
             raise Refused("--role-prefix goes with --sql, which writes what makes the roles")
-        here.output.items(map(asdict, RIGHTS), ("role", "privilege", "on", "columns"))
+        rights = (*RIGHTS, *(right for step in migrations for right in step.rights))
+        here.output.items(map(asdict, rights), ("role", "privilege", "on", "columns"))
         return
-    migrator = here.app.migrator()
     made = Roles(migrator.names, role_prefix) if role_prefix else Roles(migrator.names)
-    lines = migrator.lines.values()
-    script = made.script(step.up.text for line in lines for step in line.migrations)
+    script = made.script(migrations)
     here.output.item({"sql": script}, script)

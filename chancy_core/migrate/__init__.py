@@ -2,5 +2,6 @@
 
 from chancy_core.migrate.line import Line, LineStatus, Migration, Script, Step
 from chancy_core.migrate.migrator import Migrator
+from chancy_core.migrate.right import Right
 
-__all__ = ["Line", "LineStatus", "Migration", "Migrator", "Script", "Step"]
+__all__ = ["Line", "LineStatus", "Migration", "Migrator", "Right", "Script", "Step"]

@@ -11,6 +11,8 @@ The comment at the head of a file speaks to us:
                                   highest number it knows) that may go on running on it
     -- chancy: no-transaction      statement by statement, each committed at once; it may
                                   be cut off anywhere, so all of it must be repeatable
+    -- chancy: grant work SELECT, UPDATE (paused) ON {crons}
+                                  what `chancy roles --sql` lets push, work or look do
 """
 
 import re
@@ -21,6 +23,7 @@ from typing import Literal, Self
 import attrs
 
 from chancy_core.errors import MigrationError
+from chancy_core.migrate.right import Right
 
 _FILE = re.compile(r"(?P<version>\d{4})_(?P<name>[a-z0-9_]+)\.(?P<way>up|down)\.sql")
 _LINE = re.compile(r"[a-z_][a-z0-9_]*")
@@ -64,6 +67,8 @@ class Migration:
     up: Script
     down: Script
     oldest: int
+    #: Who may do what to what it makes, where there are roles.
+    rights: tuple[Right, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.line} {self.version:04}_{self.name}"
@@ -204,14 +209,17 @@ def _check_pairs(
 def _migration(line: str, version: int, up: tuple[str, str], down: tuple[str, str]) -> Migration:
     stem = f"migration line {line!r}: {version:04}_{up[0]}"
     oldest: int | None = None
+    rights: list[Right] = []
     directives = list(_directives(up[1]))
     for directive in [*directives, *_directives(down[1])]:
         if stated := _OLDEST.fullmatch(directive):
             oldest = int(stated[1])
+        elif granted := tuple(Right.read(directive)):
+            rights += granted
         elif directive != "no-transaction":
             raise MigrationError(
-                f"{stem}: does not know '-- chancy: {directive}'; there are "
-                "'oldest N' and 'no-transaction'"
+                f"{stem}: does not know '-- chancy: {directive}'; there are 'oldest N', "
+                "'no-transaction' and 'grant work SELECT, UPDATE (column) ON {{name}}'"
             )
     if oldest is None:
         raise MigrationError(
@@ -225,6 +233,7 @@ def _migration(line: str, version: int, up: tuple[str, str], down: tuple[str, st
         up=Script(up[1], "no-transaction" not in directives),
         down=Script(down[1], "no-transaction" not in set(_directives(down[1]))),
         oldest=oldest,
+        rights=tuple(rights),
     )
 
 

@@ -105,7 +105,8 @@ class WorkerPlugins:
         found: list[tuple[Plugin, list[Statement[Any]]]] = []
         for plugin, answer in self.beside.each(hook, settled=settled, names=names):
             with plugin.blamed(hook):
-                found.append((plugin, _several(answer, Statement)))
+                if several := _several(answer, Statement):
+                    found.append((plugin, several))
         return found
 
 

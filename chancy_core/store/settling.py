@@ -19,8 +19,10 @@ from chancy_core.store.running import run_on
 if TYPE_CHECKING:
     from chancy_core.store.store import Store
 
+#: Statements of plugins.
+Wanted = Sequence[tuple[Plugin, Sequence[Statement[Any]]]]
 #: Asks each plugin for statements to run along with the settling of these jobs.
-Along = Callable[[Sequence[Settlement], Names], Sequence[tuple[Plugin, Sequence[Statement[Any]]]]]
+Along = Callable[[Sequence[Settlement], Names], Wanted]
 
 #: Errors that a value of one job's can cause: bad data, beyond a limit, a broken CHECK, no text.
 _VALUE_ERRORS = (
@@ -94,21 +96,24 @@ class Settling:
     async def _commit(self, settled: Sequence[Settlement]) -> set[UUID]:
         make = statements.finish if settled[0].verdict.state.finished else statements.requeue
         statement = make(self.store.names, settled)
-        if self.along is None:
+        wanted = self._wanted(settled)
+        if not wanted:  # as of most jobs: then one statement is all, and commits itself
             return await self.store.run(statement)
         async with self.store.connection() as conn, conn.transaction():
             counted = await run_on(conn, statement)
-            accepted = [s for s in settled if s.job.id in counted]
-            if accepted:
-                await self._run_along(conn, accepted)
+            if len(counted) < len(settled):
+                wanted = self._wanted([s for s in settled if s.job.id in counted])
+            if wanted:
+                await self._run_along(conn, wanted)
         return counted
 
-    async def _run_along(self, conn: Connection, settled: Sequence[Settlement]) -> None:
+    def _wanted(self, settled: Sequence[Settlement]) -> Wanted:
+        """Return what plugins want to be run along with the settling of these jobs."""
+        return self.along(settled, self.store.names) if self.along and settled else ()
+
+    async def _run_along(self, conn: Connection, wanted: Wanted) -> None:
         """Run the statements of plugins; those of one that fails are rolled back, and no others."""
-        assert self.along is not None
-        wanted = [(plugin, several) for plugin, several in self.along(settled, self.store.names)]
-        if wanted:
-            await conn.execute(_LIMITS, binary=True)
+        await conn.execute(_LIMITS, binary=True)
         for plugin, several in wanted:
             try:
                 async with conn.transaction():

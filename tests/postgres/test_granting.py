@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chancy_core.errors import InvalidValue
-from chancy_core.migrate import Line, Migrator
+from chancy_core.errors import InvalidValue, MigrationError
+from chancy_core.migrate import Line, Migration, Migrator, Right
 from chancy_core.postgres import Connection
 from chancy_core.roles import Roles
 from chancy_core.statement import Names
@@ -52,8 +52,8 @@ def migrator(names: Names, mail: dict[str, str] = LINE) -> Migrator:
     return Migrator(names, {"core": CORE, "mail": Line.from_files("mail", mail)})
 
 
-def texts(mail: dict[str, str]) -> tuple[str, ...]:
-    return tuple(mail.values())
+def migrations(mail: dict[str, str]) -> tuple[Migration, ...]:
+    return Line.from_files("mail", mail).migrations
 
 
 async def migrate(dsn: str, migrator: Migrator, to: dict[str, int] | None = None) -> None:
@@ -72,7 +72,7 @@ async def test_all_that_is_ours_belongs_to_the_owner_whoever_migrates(
     empty_dsn: str, names: Names
 ) -> None:
     await migrate(empty_dsn, migrator(names))
-    with granted(empty_dsn, names, texts(NEWER)) as made:
+    with granted(empty_dsn, names, migrations(NEWER)) as made:
         ours = {made.roles["owner"]}
         assert owners(empty_dsn, names) == ours
         newer = migrator(names, NEWER)
@@ -90,7 +90,7 @@ async def test_all_that_is_ours_belongs_to_the_owner_whoever_migrates(
 async def test_the_script_of_a_migration_is_run_by_the_migrating_role(empty_dsn: str) -> None:
     names = Names()
     await migrate(empty_dsn, migrator(names))
-    with granted(empty_dsn, names, texts(LINE)) as made:
+    with granted(empty_dsn, names, migrations(LINE)) as made:
         newer = migrator(names, NEWER)
         script = newer.script({"mail": 2}, since={"core": CORE.newest, "mail": 1})
         with psycopg.connect(made["migrate"], autocommit=True) as conn:
@@ -104,7 +104,7 @@ async def test_the_script_of_a_migration_is_run_by_the_migrating_role(empty_dsn:
 async def test_who_may_not_migrate_may_find_that_there_is_nothing_to_do(empty_dsn: str) -> None:
     names = Names()
     await migrate(empty_dsn, migrator(names))
-    with granted(empty_dsn, names, texts(LINE)) as made:
+    with granted(empty_dsn, names, migrations(LINE)) as made:
         for role in ("push", "work", "look"):
             await migrate(made[role], migrator(names))
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
@@ -136,7 +136,7 @@ async def test_a_role_that_may_create_roles_is_enough(empty_dsn: str, server: st
             conn.execute(f"GRANT CREATE ON DATABASE {conn.info.dbname} TO {owner}")
             theirs = login(empty_dsn, owner)
             await migrate(theirs, migrator(names))
-            with granted(empty_dsn, names, texts(LINE), granter=theirs) as made:
+            with granted(empty_dsn, names, migrations(LINE), granter=theirs) as made:
                 assert owners(empty_dsn, names) == {made.roles["owner"]}
                 made.grant(theirs)
         finally:
@@ -186,3 +186,66 @@ def test_whatever_name_is_taken_needs_no_quoting(prefix: str) -> None:
     assert f'CREATE ROLE "{prefix}owner" NOLOGIN;' in script
     assert prefix.isascii()
     assert not {"'", '"', "$", "\\", ";", " "} & set(prefix)
+
+
+LETTERS = {
+    "0001_letters.up.sql": (
+        "-- chancy: oldest 1\n"
+        "-- chancy: grant work SELECT, INSERT, UPDATE (sent, tries) ON {letters}\n"
+        "-- chancy: grant push EXECUTE ON {post}(integer)\n"
+        "CREATE TABLE {letters} (id integer, sent boolean, tries integer);\n"
+        "CREATE FUNCTION {post}(i integer) RETURNS integer LANGUAGE sql AS 'SELECT 1';\n"
+    ),
+    "0001_letters.down.sql": "DROP FUNCTION {post}(integer);\nDROP TABLE {letters};\n",
+}
+
+
+async def test_a_migration_says_who_may_use_what_it_makes(empty_dsn: str) -> None:
+    await migrate(empty_dsn, migrator(Names(), LETTERS))
+    with granted(empty_dsn, Names(), migrations(LETTERS)) as made:
+        for who, text, may in (
+            ("work", "SELECT * FROM chancy_letters", True),
+            ("work", "INSERT INTO chancy_letters (id) VALUES (1)", True),
+            ("work", "UPDATE chancy_letters SET sent = true", True),
+            ("work", "UPDATE chancy_letters SET id = 2", False),
+            ("work", "DELETE FROM chancy_letters", False),
+            ("look", "SELECT * FROM chancy_letters", False),
+            ("push", "SELECT chancy_post(1)", True),
+            ("look", "SELECT chancy_post(1)", False),
+        ):
+            with psycopg.connect(made[who], autocommit=True) as conn:
+                try:
+                    conn.execute(text.encode())
+                except psycopg.errors.InsufficientPrivilege:
+                    assert not may, (who, text)
+                else:
+                    assert may, (who, text)
+
+
+def test_rights_are_read() -> None:
+    (step,) = migrations(LETTERS)
+    assert step.rights == (
+        Right("work", "SELECT", "letters", ""),
+        Right("work", "INSERT", "letters", ""),
+        Right("work", "UPDATE", "letters", "sent tries"),
+        Right("push", "EXECUTE", "post(integer)", ""),
+    )
+
+
+@pytest.mark.parametrize(
+    "directive",
+    [
+        "grant work SELECT ON letters",
+        "grant owner SELECT ON {letters}",
+        "grant work SELECT, ON {letters}",
+        "grant work SELECT (id ON {letters}",
+        "grant work TRUNCATE ON {letters}",
+        "grant work select ON {letters}",
+        "grant work SELECT ON {letters} TO public",
+        "grant work SELECT (id); DROP TABLE x ON {letters}",
+    ],
+)
+def test_a_right_that_makes_no_sense_is_refused(directive: str) -> None:
+    head = f"-- chancy: oldest 1\n-- chancy: {directive}\n"
+    with pytest.raises(MigrationError, match="grant work SELECT"):
+        Line.from_files("mail", {"0001_x.up.sql": head, "0001_x.down.sql": ""})

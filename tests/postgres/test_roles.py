@@ -154,6 +154,7 @@ def sample(name: str, job: QueuedJob) -> Statement[Any]:
         "rate_charge": lambda: statements.rate_charge(NAMES, "q", 1),
         "rate_lock": lambda: statements.rate_lock(NAMES, "q"),
         "renew": lambda: statements.renew(NAMES, worker, 60.0),
+        "reprioritize": lambda: statements.reprioritize(NAMES, {job.id: 1}, wait=True),
         "requeue": lambda: statements.requeue(NAMES, [ended(job, State.PENDING)]),
         "rescue": lambda: statements.rescue(NAMES, 3, 10),
         "retire": lambda: statements.retire(NAMES, worker),

@@ -1,15 +1,19 @@
 """Settling: an outcome counts once, under the lease that is current, and a poison costs itself."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from attrs import evolve
 
 from chancy import Job, QueuedJob, State
+from chancy_core.hooks import Plugin
 from chancy_core.identity import new_id
 from chancy_core.job import Failure
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
+from chancy_core.statement import Names, Statement, nothing
 from chancy_core.store import statements
+from chancy_core.store.settling import Along, Wanted
 from chancy_core.store.store import Store
 from tests.postgres.stores import (
     NAMES,
@@ -322,3 +326,49 @@ async def test_a_job_whose_workers_die_too_often_is_quarantined(dsn: str) -> Non
         (found,) = await get(store, id_)
         assert (found.state, found.crashes, found.claims) == (State.QUARANTINED, 3, 3)
         await push(store, Job("f", unique_key="k"))
+
+
+def noting(asked: list[set[Any]]) -> Along:
+    """A plugin's part: it writes down whom it is asked about, and whom it is run for."""
+
+    def along(settled: Sequence[Settlement], names: Names) -> Wanted:
+        ids = [s.job.id for s in settled]
+        asked.append(set(ids))
+        text = "INSERT INTO {noted} SELECT unnest(%(ids)s::uuid[])"
+        mine = Plugin("mine", "here", object())
+        return [(mine, [Statement.written(text, names, {"ids": ids}, nothing)])]
+
+    return along
+
+
+async def test_plugins_are_asked_once_more_if_some_outcomes_come_too_late(dsn: str) -> None:
+    async with opened(dsn) as store:
+        await fetch(store, "CREATE TABLE {noted} (id uuid)")
+        asked: list[set[Any]] = []
+        good, late = await running(store, 2)
+        late = evolve(late, lease_id=new_id())
+        counted = await store.settle([ended(good), ended(late)], along=noting(asked))
+        assert counted == {good.id}
+        assert asked == [{good.id, late.id}, {good.id}]
+        assert await fetch(store, "SELECT id FROM {noted}") == [(good.id,)]
+
+        assert await store.settle([ended(late)], along=noting(asked)) == set()
+        assert asked[2:] == [{late.id}]
+        assert await fetch(store, "SELECT id FROM {noted}") == [(good.id,)]
+
+
+async def test_no_transaction_is_opened_for_plugins_that_have_nothing_to_say(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(dsn) as store:
+        (job,) = await running(store)
+        ran: list[int] = []
+        whole = Store.run
+
+        async def run(self: Store, *several: Any) -> Any:
+            ran.append(len(several))
+            return await whole(self, *several)
+
+        monkeypatch.setattr(Store, "run", run)
+        assert await store.settle([ended(job)], along=lambda _, __: ()) == {job.id}
+        assert ran == [1]

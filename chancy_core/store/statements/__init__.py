@@ -8,6 +8,7 @@ from chancy_core.store.statements.asking import list_jobs as list_jobs
 from chancy_core.store.statements.asking import made_at as made_at
 from chancy_core.store.statements.asking import notify as notify
 from chancy_core.store.statements.asking import purge as purge
+from chancy_core.store.statements.asking import reprioritize as reprioritize
 from chancy_core.store.statements.asking import retry as retry
 from chancy_core.store.statements.asking import states as states
 from chancy_core.store.statements.asking import stored as stored

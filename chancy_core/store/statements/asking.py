@@ -1,7 +1,7 @@
 """What applications ask about jobs."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from chancy_core import codec
 from chancy_core.filter import JobFilter
 from chancy_core.hint import Hint
 from chancy_core.job import QueuedJob, State
+from chancy_core.priority import HIGHEST
 from chancy_core.statement import Names, Row, Statement, nothing
 from chancy_core.store import rows
 
@@ -94,6 +95,31 @@ def retry(names: Names, ids: Sequence[UUID]) -> Statement[dict[UUID, str]]:
 def purge(names: Names, ids: Sequence[UUID]) -> Statement[set[UUID]]:
     """Delete jobs that are not running; answers which."""
     return Statement.of("purge", names, {"ids": list(ids), "since": made_at(ids)}, ids_of)
+
+
+def reprioritize(
+    names: Names,
+    more: Mapping[UUID, int],
+    *,
+    priority: int | None = None,
+    most: int = HIGHEST,
+    wait: bool,
+) -> Statement[dict[UUID, int]]:
+    """Give jobs that wait a priority, or each so much more; answers what they have now.
+
+    It leads to *most* at most, and lowers none that had more. Unless we *wait*, those are left out
+    that others have locked.
+    """
+    params = {
+        "ids": list(more),
+        "more": list(more.values()),
+        "priority": priority,
+        "most": most,
+        "wait": wait,
+    }
+    return Statement.of(
+        "reprioritize", names, params, lambda found: {row[0]: row[1] for row in found}
+    )
 
 
 def complete(

@@ -1,5 +1,9 @@
 -- What is to be run when, and each time that it was run.
 -- chancy: oldest 1
+-- chancy: grant work SELECT, INSERT, UPDATE, DELETE ON {crons}
+-- chancy: grant work SELECT, INSERT, DELETE ON {cron_fires}
+-- chancy: grant look SELECT ON {crons}
+-- chancy: grant look SELECT ON {cron_fires}
 
 CREATE TABLE {crons} (
     key        text PRIMARY KEY CHECK (octet_length(key) BETWEEN 1 AND 200),

@@ -1,5 +1,9 @@
 -- What is being taken out of the history, and by which rules.
 -- chancy: oldest 1
+-- chancy: grant work SELECT ON {retention_days}
+-- chancy: grant work SELECT ON {retention_rules}
+-- chancy: grant look SELECT ON {retention_days}
+-- chancy: grant look SELECT ON {retention_rules}
 
 CREATE TABLE {retention_days} (
     day      date PRIMARY KEY CHECK (day BETWEEN '0001-12-31' AND '9999-01-01'),

@@ -1,0 +1,2 @@
+DROP FUNCTION {push_packed}(jsonb[], uuid[]);
+DROP FUNCTION {new_id}();
