@@ -88,10 +88,8 @@ class Standing:
 
     #: By the database's clock.
     now: datetime
-    #: Whether our role owns the history, and so may drop its days.
+    #: Whether our role owns the history, and so may remove what is in it.
     owner: bool
-    #: Whether it may delete rows of it.
-    deletes: bool
     installation: UUID
     #: The rules that somebody has told last, as JSON data; None if nobody has.
     told: Any
@@ -100,11 +98,10 @@ class Standing:
     @classmethod
     def read(cls, rows: Sequence[Row]) -> Self:
         """Read the row."""
-        now, owner, deletes, installation, told, told_by = rows[0]
+        now, owner, installation, told, told_by = rows[0]
         return cls(
             now=now.astimezone(UTC),
             owner=owner,
-            deletes=deletes,
             installation=installation,
             told=None if told is None else codec.decode(told),
             told_by=told_by,

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from chancy_core.cli.invocation import Here
-from chancy_plugins.retention.calendar import Day
+from chancy_plugins.retention.calendar import DAY, Day
 from chancy_plugins.retention.plugin import Retention
 from chancy_plugins.retention.policy import Policy, in_words
 from chancy_plugins.retention.run import Asked
@@ -30,11 +30,12 @@ async def rules(*, here: Here) -> None:
 
 @app.command
 async def show(*, here: Here) -> None:
-    """List the days of the history, with their sizes, and what becomes of each."""
+    """List the days of the history up to today, with their sizes, and what becomes of each."""
     async with here.chancy() as chancy:
         retention = Retention.of(chancy)
         policy, days = await retention.rules_of(chancy), await retention.days(chancy)
-    here.output.items([_document(day, policy) for day in days], _COLUMNS, "no day yet")
+    past = [_document(day, policy) for day in days if day.rows or day.ended >= -DAY]
+    here.output.items(past, _COLUMNS, "no day yet")
 
 
 def _document(day: Day, policy: Policy) -> dict[str, Any]:
@@ -85,9 +86,7 @@ async def run(
             return 0
         total = sum(day.rows for day in await retention.days(chancy))
         with here.output.progress("looking through the history", total) as done:
-            removed = await retention.run(
-                chancy, who="chancy retention run", watch=lambda _, rows: done(rows)
-            )
+            removed = await retention.run(chancy, watch=lambda _, rows: done(rows))
     here.output.item(
         {
             "days": [str(day) for day in removed.days],

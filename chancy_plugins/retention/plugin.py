@@ -113,7 +113,7 @@ class Retention:
         self,
         chancy: Application,
         *,
-        who: str = "somebody",
+        who: str | None = None,
         limit: float | None = None,
         watch: Watcher | None = None,
     ) -> Removed:
@@ -122,8 +122,9 @@ class Retention:
             removed = await Retention(keep=days(7)).run(chancy)
 
         It ends after some *limit* seconds, if it is given one, with the rest left for another time.
-        *watch* is called with what is done, and of how many rows. *who* is remembered with the
-        rules. It may run beside workers, and any number of times.
+        *watch* is called with what is done, and of how many rows. It may run beside workers, and
+        any number of times. Workers that were told no rules go by these from now on only if *who*
+        says whose they are.
 
         Raises `NotAllowed` if its role may remove nothing.
         """

@@ -51,30 +51,26 @@ class Run:
     _days: list[date] = field(init=False, factory=list)
     _dropped: int = field(init=False, default=0)
     _deleted: int = field(init=False, default=0)
+    _batches: int = field(init=False, default=0)
     _problems: list[str] = field(init=False, factory=list)
     _more: bool = field(init=False, default=False)
 
     async def go(self, standing: Standing) -> Removed:
         """Do all that is to be done, as far as the time goes. Raises `NotAllowed`."""
-        if not standing.deletes and not standing.owner:
+        if not standing.owner:
             raise NotAllowed(
-                "this role may remove nothing from the history: run `chancy retention run` now and "
-                "then as one that may, such as chancy_migrate"
+                "this role does not own the history, and may remove nothing from it: run `chancy "
+                "retention run` now and then as one that does, such as chancy_migrate"
             )
-        if standing.owner:
-            await self._finish()
-        else:
-            await self._say_how()
+        await self._finish()
         for day in await self._look():
-            goes = day.goes(self._asked.policy)
             if day.leaving:
                 if not day.ours:
                     self._problems.append(f"{day.table} is taken out of the history by somebody")
-            elif goes and standing.owner:
-                if self._asked.drops and await self._written_down(day, standing):
-                    await self._drop(day)
-            elif not goes or (self._asked.drops and self._asked.export is None):
+            elif not day.goes(self._asked.policy):
                 await self._walk(day)
+            elif self._asked.drops and await self._written_down(day, standing):
+                await self._drop(day)
         return self._removed()
 
     async def _look(self) -> list[Day]:
@@ -88,15 +84,6 @@ class Run:
             self._count(one.day, one.rows)
         self._problems += problems
         await self._app.database.run(statements.tidy(self._app.database.names))
-
-    async def _say_how(self) -> None:
-        for day in await self._look():
-            if day.goes(self._asked.policy):
-                self._problems.append(
-                    "days cannot be dropped by this role: run `chancy retention run` now and then "
-                    "as one that owns the tables, such as chancy_migrate"
-                )
-                return
 
     async def _written_down(self, day: Day, standing: Standing) -> bool:
         if self._asked.export is None:
@@ -130,14 +117,15 @@ class Run:
         walk = day.walk(self._asked.policy, self._asked.rules)
         if walk is None:
             return
-        if self._pace.over:
-            self._more = True
-            return
         database = self._app.database
-        await database.run(statements.begin(database.names, walk, self._asked.rules))
-        while not self._pace.over:
+        begun = False
+        while not (self._pace.over and self._batches):  # however slow, each run comes further
+            if not begun:
+                await database.run(statements.begin(database.names, walk, self._asked.rules))
+                begun = True
             async with self._pace:
                 batch = await self._step(walk)
+            self._batches += 1
             self._deleted += batch.gone
             self._pace.tell(f"looking through {day.day}", batch.seen)
             if batch.last:

@@ -28,9 +28,7 @@ SELECT set_config('lock_timeout', '50ms', true), set_config('statement_timeout',
 
 _STANDING = """\
 -- Say what retention may do here, and what it was told.
-SELECT {now}(), pg_has_role(c.relowner, 'USAGE'),
-       has_table_privilege(c.oid, 'SELECT') AND has_table_privilege(c.oid, 'DELETE'),
-       r.installation, r.rules::text, r.told_by
+SELECT {now}(), pg_has_role(c.relowner, 'USAGE'), r.installation, r.rules::text, r.told_by
   FROM pg_class AS c, {retention_rules} AS r
  WHERE c.oid = '{history}'::regclass
 """

@@ -23,7 +23,7 @@ CREATE TABLE {retention_days} (
 
 -- One row: which installation this is, and the rules that somebody has last told a worker.
 CREATE TABLE {retention_rules} (
-    only         boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single       boolean PRIMARY KEY DEFAULT true CHECK (single),
     installation uuid NOT NULL DEFAULT gen_random_uuid(),
     rules        jsonb,
     told_by      text,
