@@ -7,10 +7,11 @@
     )])
 
 Installed as it is, it keeps them for 30 days; `CHANCY_RETENTION` says otherwise where workers run.
-The rooms: `policy` (who is kept for how long), `calendar` (the days of the history, and what becomes
-of each), `statements` (the tables), `dropping` (how a day goes), `export` (files of days), `pace`
-(how fast), `run` (all that one run does), `plugin` (`Retention`), `service` and `hooks` (what
-workers do of it), `command` (`chancy retention`).
+The rooms: `policy` (who is kept for how long), `calendar` (the days of the history, and what
+becomes of each), `statements` and `rows` (what is asked of days, and of their rows), `dropping`
+(how a day goes), `export` (files of days), `pace` (how fast), `run` (all that one run does),
+`plugin` (`Retention`), `service` and `hooks` (what workers do of it), `command` (`chancy
+retention`).
 """
 
 from chancy_plugins.retention.calendar import Day as Day

@@ -72,9 +72,7 @@ class Day:
     def walk(self, policy: Policy, rules: str) -> Walk | None:
         """Return what is to be looked for in it, if it is not dropped; None if that is nothing."""
         over = [step for step in policy.steps if step <= self.ended]
-        again = any(
-            step < DAY and self.ended < step <= self.ended + DAY for step in policy.steps
-        )
+        again = any(step < DAY and self.ended < step <= self.ended + DAY for step in policy.steps)
         step = max(over, default=0.0)
         looked = self.rules == rules and self.done and self.step >= step
         if not again and (looked or not over):

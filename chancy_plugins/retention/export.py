@@ -13,6 +13,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +25,7 @@ from anyio import to_thread
 from chancy_core.codec import shown
 from chancy_core.errors import InvalidValue
 from chancy_core.host import Database
+from chancy_plugins.retention import rows as asked
 from chancy_plugins.retention import statements
 from chancy_plugins.retention.pace import Pace
 
@@ -44,14 +46,12 @@ def read(path: str | Path) -> Iterator[dict[str, Any]]:
     with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
         try:
             _head(next(lines, ""), path)
-            rows = 0
-            for line in lines:
+            for rows, line in enumerate(lines):
                 document = json.loads(line)
                 if document.keys() == {"rows"}:
                     if document["rows"] == rows and not next(lines, None):
                         return
                     break
-                rows += 1
                 yield document
         except (OSError, EOFError, ValueError, AttributeError) as exc:
             if isinstance(exc, InvalidValue):
@@ -62,7 +62,10 @@ def read(path: str | Path) -> Iterator[dict[str, Any]]:
 
 def _head(line: str, path: str | Path) -> dict[str, Any]:
     head = json.loads(line or "{}")
-    if not isinstance(head, dict) or (head.get("chancy"), head.get("format")) != ("history", FORMAT):
+    if not isinstance(head, dict) or (head.get("chancy"), head.get("format")) != (
+        "history",
+        FORMAT,
+    ):
         raise InvalidValue(f"{path} is no export of a day: it begins with {shown(line)}")
     return head
 
@@ -89,7 +92,10 @@ class Exporter:
                 return None
             return await self._write(day, pace)
         except OSError as exc:
-            raise NotExported(f"the day {day} stays, since it cannot be written down: {exc}") from exc
+            why = exc.strerror or exc  # without the name of a file that is another each time
+            raise NotExported(
+                f"the day {day} stays: it cannot be written down into {self._folder}: {why}"
+            ) from exc
 
     def _is_there(self, day: date) -> bool:
         path = self.path(day)
@@ -117,7 +123,7 @@ class Exporter:
                 async with pace:
                     page = await self._page(day, after)
                 rows += len(page)
-                ended = len(page) < statements.BATCH
+                ended = len(page) < asked.BATCH
                 lines = [line for _, _, line in page] + [json.dumps({"rows": rows})] * ended
                 await to_thread.run_sync(begun.write, lines)
                 pace.tell(f"writing {day} down", len(page))
@@ -133,9 +139,7 @@ class Exporter:
         self, day: date, after: tuple[UUID, datetime] | None
     ) -> list[tuple[UUID, datetime, str]]:
         names = self._database.names
-        _, page = await self._database.run(
-            statements.gently(names), statements.page(names, day, after)
-        )
+        _, page = await self._database.run(statements.gently(names), asked.page(names, day, after))
         return page  # type: ignore[no-any-return]
 
 
@@ -168,9 +172,7 @@ class _Part:
 
     def close(self) -> None:
         """Close it; what is not complete is removed."""
-        try:
+        with suppress(OSError):  # a full disk, of which was told before
             self._lines.close()
-        except OSError:  # a full disk, of which was told before
-            pass
         self._raw.close()
         self._name.unlink(missing_ok=True)

@@ -68,7 +68,7 @@ def _several(given: Any) -> Any:
 
 @frozen(kw_only=True)
 class Keep:
-    """How long certain finished jobs are kept: those of a state, a queue, a function, or of several.
+    """How long certain finished jobs are kept: by their state, their queue, their function.
 
         Keep(state="succeeded", queue="mail", for_=days(1))
         Keep(func="acme.reports.*", for_=None)
@@ -111,7 +111,9 @@ class Keep:
             )
 
     def __str__(self) -> str:
-        asked = (f"{name}={','.join(getattr(self, name))}" for name in _ASKED if getattr(self, name))
+        asked = (
+            f"{name}={','.join(getattr(self, name))}" for name in _ASKED if getattr(self, name)
+        )
         return f"{' '.join(asked)} {in_words(self.for_)}"
 
 
@@ -121,7 +123,7 @@ def _rules(given: Any) -> Any:
 
 @frozen
 class Policy:
-    """How long finished jobs are kept: by the first of its *rules* that is for them, else *keep*."""
+    """How long finished jobs are kept: by the first of *rules* that is for them, else *keep*."""
 
     keep: float | None = field(default=USUAL, converter=seconds)
     rules: tuple[Keep, ...] = field(default=(), converter=_rules)

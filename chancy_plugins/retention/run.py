@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 from chancy_core import codec
 from chancy_core.errors import ChancyError
 from chancy_core.host import Application
-from chancy_plugins.retention import statements
+from chancy_plugins.retention import rows, statements
 from chancy_plugins.retention.calendar import Day, Removed, Standing, Walk
 from chancy_plugins.retention.dropping import Dropping, Kept
 from chancy_plugins.retention.export import Exporter, NotExported
@@ -91,12 +91,12 @@ class Run:
         database = self._app.database
         try:
             exporter = Exporter(self._asked.export, database, standing.installation)
-            rows = await exporter.write(day.day, self._pace)
+            written = await exporter.write(day.day, self._pace)
         except NotExported as exc:
             self._problems.append(str(exc))
             return False
-        if rows is not None:
-            log.info("%s is written down: %s jobs in %s", day.table, rows, exporter.path(day.day))
+        if written is not None:
+            log.info("%s: its %d jobs are in %s", day.table, written, exporter.path(day.day))
         return True
 
     async def _drop(self, day: Day) -> None:
@@ -109,9 +109,9 @@ class Run:
             self._count(day.day, day.rows)
             self._pace.tell(f"{day.table} is dropped", day.rows)
 
-    def _count(self, day: date, rows: int) -> None:
+    def _count(self, day: date, jobs: int) -> None:
         self._days.append(day)
-        self._dropped += rows
+        self._dropped += jobs
 
     async def _walk(self, day: Day) -> None:
         walk = day.walk(self._asked.policy, self._asked.rules)
@@ -121,7 +121,7 @@ class Run:
         begun = False
         while not (self._pace.over and self._batches):  # however slow, each run comes further
             if not begun:
-                await database.run(statements.begin(database.names, walk, self._asked.rules))
+                await database.run(rows.begin(database.names, walk, self._asked.rules))
                 begun = True
             async with self._pace:
                 batch = await self._step(walk)
@@ -132,9 +132,9 @@ class Run:
                 return
         self._more = True
 
-    async def _step(self, walk: Walk) -> statements.Batch:
+    async def _step(self, walk: Walk) -> rows.Batch:
         database, asked = self._app.database, self._asked
-        step = statements.step(database.names, walk, asked.policy, asked.rules)
+        step = rows.step(database.names, walk, asked.policy, asked.rules)
         _, batch = await database.run(statements.gently(database.names), step)
         return batch  # type: ignore[no-any-return]
 

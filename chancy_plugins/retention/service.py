@@ -38,7 +38,9 @@ _MENDING = {
 def service(worker: WorkerHost, retention: Retention) -> Service:
     """Return the service that removes what may go, on whichever worker leads."""
 
-    async def duty(_: Term) -> None:  # written here, so that a stack that leads here is the plugin's
+    async def duty(
+        _: Term,
+    ) -> None:  # written here, so that a stack that leads here is the plugin's
         await Keeper(worker, retention).run()
 
     return led(worker, LEADERSHIP, duty)
@@ -81,9 +83,13 @@ class Keeper:
 
     async def _tell(self, removed: Removed) -> None:
         log.info("retention has removed %s", removed)
-        days = [str(day) for day in removed.days]
-        counted = {"days": days[-100:], "dropped": removed.dropped, "deleted": removed.deleted}
-        counted["seconds"] = round(removed.seconds, 3)  # type: ignore[assignment]
+        days = [str(day) for day in removed.days]  # of which a hint has room for a hundred
+        counted: dict[str, object] = {
+            "days": days[-100:],
+            "dropped": removed.dropped,
+            "deleted": removed.deleted,
+            "seconds": round(removed.seconds, 3),
+        }
         await self._worker.chancy.notify(REMOVED, json.dumps(counted))
 
     def _say(self, problem: str) -> None:

@@ -1,7 +1,7 @@
-"""How a day goes: whatever it is interrupted by, it is dropped in the end, and no other table is."""
+"""How a day goes: whatever interrupts it, it is dropped in the end, and no other table is."""
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -39,9 +39,7 @@ def read_by(dsn: str, text: str = "SELECT count(*) FROM chancy_history") -> Iter
 
 
 @asynccontextmanager
-async def cut_at(
-    monkeypatch: pytest.MonkeyPatch, what: str, dsn: str
-) -> AsyncIterator[None]:
+async def cut_at(monkeypatch: pytest.MonkeyPatch, what: str, dsn: str) -> AsyncIterator[None]:
     """The connection of each session but ours is cut before the statement is sent."""
     made = getattr(statements, what)
 
@@ -72,16 +70,16 @@ async def test_a_connection_that_is_cut_before_a_step_costs_that_step(
         gone, _ = first.ago(40, 3)
         _, stays = first.ago(5)
     async with cut_at(monkeypatch, what, chancy_dsn):
-        try:
+        with suppress(psycopg.OperationalError):
             await run(chancy_app)
-        except psycopg.OperationalError:
-            pass
     assert await run(chancy_app) == []
     with psycopg.connect(chancy_dsn, autocommit=True) as conn:
         history = History(conn)
         assert not history.there(history.table(gone))
         assert history.ids() == set(stays)
-        assert not history.one("SELECT EXISTS (SELECT FROM chancy_retention_days WHERE dropping > 0)")
+        assert not history.one(
+            "SELECT EXISTS (SELECT FROM chancy_retention_days WHERE dropping > 0)"
+        )
 
 
 async def test_one_that_died_between_the_steps_is_followed_by_the_next(
@@ -90,9 +88,7 @@ async def test_one_that_died_between_the_steps_is_followed_by_the_next(
     """Killed before, and after, the day was taken out of the history."""
     names, database_ = chancy_app.names, chancy_app.database
     gone = [history.ago(number)[0] for number in (40, 41, 42)]
-    left, orphaned, meant = [
-        one for one in await MONTH.days(chancy_app) if one.day in gone
-    ]
+    left, orphaned, meant = [one for one in await MONTH.days(chancy_app) if one.day in gone]
     for one in (meant, orphaned):
         await database_.run(statements.mean(names, one.day, one.oid))
     await database_.run(statements.detach(names, orphaned.day))
@@ -146,11 +142,15 @@ async def test_a_long_reader_keeps_a_day_and_nobody_waits_meanwhile(
                 assert done.result() == 7
                 assert (await chancy_app.get_job(done.id)).id == done.id
                 await chancy_app.list_jobs()
-                assert reader.execute("SELECT count(*) >= 3 FROM chancy_history").fetchone() == (True,)
+                assert reader.execute("SELECT count(*) >= 3 FROM chancy_history").fetchone() == (
+                    True,
+                )
             with anyio.fail_after(10):
                 while not problems:
                     await anyio.sleep(0.05)
-            assert f"{table} is dropped later: a transaction has had the history open" in problems[0]
+            assert (
+                f"{table} is dropped later: a transaction has had the history open" in problems[0]
+            )
             assert history.there(table)
             later = await run(chancy_app)  # and one that looks at nothing of ours holds it up, too
             assert any(f"the day {older} is dropped later" in one for one in later)
@@ -183,7 +183,9 @@ async def test_a_day_that_somebody_else_takes_out_is_theirs(
     with read_by(chancy_dsn):
         history.conn.execute("SET statement_timeout = '300ms'")
         with pytest.raises(psycopg.errors.QueryCanceled):
-            history.conn.execute(f"ALTER TABLE chancy_history DETACH PARTITION {table} CONCURRENTLY")
+            history.conn.execute(
+                f"ALTER TABLE chancy_history DETACH PARTITION {table} CONCURRENTLY"
+            )
         history.conn.execute("SET statement_timeout = 0")
     first, second = await run(chancy_app)
     assert f"{history.table(ours)} stays: somebody is taking another day out" in first
@@ -236,7 +238,7 @@ async def test_two_at_once_drop_each_day_once(chancy_app: Chancy, history: Histo
 
 
 async def test_through_a_pooler(chancy_dsn: str):
-    """A statement alone is a transaction of its own there, too; and what is set ends with its own."""
+    """A statement alone is a transaction there, too; and what is set ends with its own."""
     with psycopg.connect(chancy_dsn, autocommit=True) as conn:
         history = History(conn)
         gone, _ = history.ago(40, 3)
@@ -257,9 +259,10 @@ def show(chancy: Chancy) -> statements.Statement[Any]:
 
 
 async def test_a_role_that_may_not_says_who_may(chancy_dsn: str):
-    with psycopg.connect(chancy_dsn, autocommit=True) as conn, granted(
-        chancy_dsn, migrations=EVERY
-    ) as made:
+    with (
+        psycopg.connect(chancy_dsn, autocommit=True) as conn,
+        granted(chancy_dsn, migrations=EVERY) as made,
+    ):
         history = History(conn)
         gone, _ = history.ago(40)
         history.ago(5)
@@ -304,7 +307,12 @@ def test_what_is_only_called_like_a_day_is_left_alone(
             return  # one of the coming days
         conn.execute(f'CREATE TABLE "{table}" (LIKE chancy_history INCLUDING ALL)')
         day = _day(tail)
-        is_day = attached and right and day is not None and day < datetime.now(UTC).date() - timedelta(40)
+        is_day = (
+            attached
+            and right
+            and day is not None
+            and day < datetime.now(UTC).date() - timedelta(40)
+        )
         if attached:
             since = day if day is not None and right else date(1999, 1, 1)
             conn.execute(

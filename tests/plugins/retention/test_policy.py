@@ -11,7 +11,7 @@ from chancy import Chancy, State, job
 from chancy_core.errors import InvalidPlugin, InvalidValue
 from chancy_plugins.retention import Keep, Policy, Retention, days, hours
 from chancy_plugins.retention.policy import LEAST, MOST, in_words
-from chancy_plugins.retention.statements import like
+from chancy_plugins.retention.rows import like
 
 STATES = ["succeeded", "failed", "cancelled", "quarantined", "lost"]
 
@@ -23,9 +23,7 @@ async def send() -> None: ...
 durations = st.none() | st.floats(LEAST, MOST) | st.integers(60, 10**9).map(float)
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 several = st.none() | st.lists(names, min_size=1, max_size=3)
-plain = st.none() | st.lists(
-    st.text("abc.*_%-<>é", min_size=1, max_size=8), min_size=1, max_size=3
-)
+plain = st.none() | st.lists(st.text("abc.*_%-<>é", min_size=1, max_size=8), min_size=1, max_size=3)
 
 
 def rules(named: st.SearchStrategy) -> st.SearchStrategy[Keep]:
@@ -91,7 +89,13 @@ def test_the_environment_says_it_in_plain_words(text, policy):
     "text",
     [
         *("", ";", "soon", "30dd", "-1d", "1d 2d", "30d; 7d", "0", "59", "nan", "inf", "1e3"),
-        *("state= 1d", "state=running 1d", "color=red 1d", "state=failed", "state=lost state=lost 1d"),
+        *(
+            "state= 1d",
+            "state=running 1d",
+            "color=red 1d",
+            "state=failed",
+            "state=lost state=lost 1d",
+        ),
         "101y",
         "40000d",
     ],

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from chancy import Chancy, JobFilter, JobNotFound, Queue, State, Worker, job
 from chancy_core.testing import Clock
 from chancy_core.testing.databases import database
-from chancy_plugins.retention import Keep, Policy, Retention, days, hours, statements
+from chancy_plugins.retention import Keep, Policy, Retention, days, hours, rows, statements
 from chancy_plugins.retention.calendar import DAY
 from tests.plugins.retention.conftest import History
 
@@ -80,11 +80,11 @@ def frozen(chancy_server: str, chancy_template: str) -> Iterator[History]:
 
 @contextmanager
 def small_batches(number: int) -> Iterator[None]:
-    before, statements.BATCH = statements.BATCH, number
+    before, rows.BATCH = rows.BATCH, number
     try:
         yield
     finally:
-        statements.BATCH = before
+        rows.BATCH = before
 
 
 @settings(max_examples=40)
@@ -97,18 +97,17 @@ def small_batches(number: int) -> Iterator[None]:
     backend=st.sampled_from(["asyncio", "trio"]),
 )
 def test_exactly_those_go_of_which_the_rules_say_so(
-    frozen: History, keep, made, put, batch, twice, backend
+    frozen: History, *, keep, made, put, batch, twice, backend
 ):
     frozen.conn.execute("TRUNCATE chancy_history, chancy_retention_days")
     policy, now = Policy(keep, made), frozen.now()
-    expected, rows = set(), 0
+    expected = set()
     for one in put:
         at = now - timedelta(hours=one["hours"])
         asked = {name: one[name] for name in ("state", "queue", "func")}
         id_ = frozen.put(at, **asked)
         if not goes(policy, now, at, asked):
             expected.add(id_)
-            rows += 1
     dsn = frozen.conn.info.dsn
 
     async def run() -> None:
@@ -187,7 +186,7 @@ async def test_each_row_is_looked_at_once_for_each_time_and_set_of_rules(
 
     async def run(**asked: object) -> int:
         looked.clear()
-        await Retention(**asked).run(chancy_app, watch=lambda what, rows: looked.append(rows))
+        await Retention(**asked).run(chancy_app, watch=lambda what, number: looked.append(number))
         return sum(looked)
 
     rule = Keep(state="failed", for_=days(2))
@@ -255,14 +254,14 @@ async def test_the_database_plans_it_by_the_index_whatever_it_knows(
     (found,) = [one for one in await Retention().days(chancy_app) if one.day == day]
     walk = found.walk(policy, "r")
     assert walk is not None
-    step = statements.step(chancy_app.names, walk, policy, "r")
+    step = rows.step(chancy_app.names, walk, policy, "r")
     async with chancy_app.store.connection() as conn:
         for mode in ("force_custom_plan", "force_generic_plan"):
             async with conn.transaction(force_rollback=True):
                 gently = statements.gently(chancy_app.names)
                 await conn.execute(gently.text, gently.params)
                 await conn.execute(f"SET LOCAL plan_cache_mode = {mode}")
-                begin = statements.begin(chancy_app.names, walk, "r")
+                begin = rows.begin(chancy_app.names, walk, "r")
                 await conn.execute(begin.text, begin.params)
                 text = b"EXPLAIN (ANALYZE, FORMAT JSON) " + step.text
                 cursor = await conn.execute(text, step.params)
@@ -296,7 +295,7 @@ async def test_rules_of_others_hold_where_nobody_said_any(
 async def test_who_does_not_know_where_days_are_written_down_drops_none(
     chancy_app: Chancy, history: History, caplog, tmp_path
 ):
-    day, _ = history.ago(10)
+    history.ago(10)
     told = Retention(keep=days(20), export=tmp_path)
     await told.run(chancy_app, who="a worker")
     history.ago(40)

@@ -16,6 +16,7 @@ from chancy_core.testing import Clock
 from chancy_plugins.retention import Keep, Retention, days, service
 from chancy_plugins.retention.plugin import Retention as Plugin
 from tests.plugins.retention.conftest import History
+from tests.roles import EVERY, granted
 
 pytestmark = pytest.mark.anyio
 
@@ -159,7 +160,9 @@ async def test_without_its_tables_it_says_so_and_the_worker_goes_on(
         await until_gone(history, history.table(gone))
 
 
-async def test_what_stays_is_told_of_once(chancy_dsn: str, history: History, caplog, tmp_path: Path):
+async def test_what_stays_is_told_of_once(
+    chancy_dsn: str, history: History, caplog, tmp_path: Path
+):
     history.ago(33)
     retention = Retention(export=tmp_path / "nowhere")
     async with Chancy(chancy_dsn, plugins=[retention]) as chancy, working(chancy):
@@ -167,24 +170,12 @@ async def test_what_stays_is_told_of_once(chancy_dsn: str, history: History, cap
     assert caplog.text.count("cannot be written down") == 1
 
 
-async def test_who_may_not_says_so_once_and_works_on(chancy_app: Chancy, history: History, caplog):
-    """As under the roles of least rights, where a worker owns no table."""
-    history.ago(33)
-    role = f"t{history.conn.info.dbname[-20:]}"
-    history.conn.execute(f"CREATE ROLE {role} NOLOGIN")
-    keeper = service.Keeper(Worker(chancy_app, signals=False), Retention.silent())
-    try:
-        async with chancy_app.store.connection() as conn:
-            owner = (await (await conn.execute("SELECT current_user")).fetchone())[0]
-        history.conn.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {role}")
-        history.conn.execute(f'ALTER ROLE "{owner}" IN DATABASE {history.conn.info.dbname} SET role TO {role}')
-        async with Chancy(chancy_app.dsn) as less:
-            keeper = service.Keeper(Worker(less, signals=False), Retention.silent())
+async def test_who_may_not_says_so_once_and_works_on(chancy_dsn: str, caplog):
+    """Under the roles of least rights, where a worker owns no table."""
+    with granted(chancy_dsn, migrations=EVERY) as made:
+        async with Chancy(made["work"]) as chancy:
+            keeper = service.Keeper(Worker(chancy, signals=False), Retention.silent())
             assert await keeper.turn() == await keeper.turn() == service.HOURLY
-    finally:
-        history.conn.execute(f'ALTER ROLE "{owner}" IN DATABASE {history.conn.info.dbname} RESET role')
-        history.conn.execute(f"DROP OWNED BY {role}")
-        history.conn.execute(f"DROP ROLE {role}")
     assert caplog.text.count("run `chancy retention run`") == 1
 
 
