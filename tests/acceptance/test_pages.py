@@ -21,6 +21,9 @@ PAGES = [
     "hooks",
     "plugins",
     "cron",
+    "leadership",
+    "reprioritize",
+    "trigger",
     "retry",
     "migrating-from-chancy",
 ]

@@ -91,19 +91,22 @@ async def test_in_a_transaction_of_the_callers(chancy, dsn):
 async def test_it_waits_for_who_has_a_job_and_a_plugin_does_not(chancy, dsn):
     held, free = await push(chancy, dsn, 2)
     raise_both = chancy.reprioritizing({held.id: 3, free.id: 5}, most=4)
-    async with await connect(dsn) as conn, anyio.create_task_group() as tasks:
-        async with conn.transaction():
-            await conn.execute("SELECT FROM chancy_jobs WHERE id = %s FOR UPDATE", [held.id])
-            assert await chancy.database.run(raise_both) == {free.id: 4}
-            done = anyio.Event()
+    done = anyio.Event()
 
-            async def change() -> None:
-                await chancy.reprioritize_jobs([held], by=1)
-                done.set()
+    async def change() -> None:
+        await chancy.reprioritize_jobs([held], by=1)
+        done.set()
 
-            tasks.start_soon(change)
-            await anyio.sleep(0.3)
-            assert not done.is_set()
+    async with (
+        await connect(dsn) as conn,
+        anyio.create_task_group() as tasks,
+        conn.transaction(),
+    ):
+        await conn.execute("SELECT FROM chancy_jobs WHERE id = %s FOR UPDATE", [held.id])
+        assert await chancy.database.run(raise_both) == {free.id: 4}
+        tasks.start_soon(change)
+        await anyio.sleep(0.3)
+        assert not done.is_set()
     assert await priorities(chancy, [held, free]) == [1, 4]
 
 

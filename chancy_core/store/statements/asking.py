@@ -104,7 +104,7 @@ def reprioritize(
     priority: int | None = None,
     most: int = HIGHEST,
     wait: bool,
-) -> Statement[dict[UUID, int]]:
+) -> Statement[Mapping[UUID, int]]:
     """Give jobs that wait a priority, or each so much more; answers what they have now.
 
     It leads to *most* at most, and lowers none that had more. Unless we *wait*, those are left out

@@ -1,5 +1,7 @@
 -- Who leads what, in which term, and for how long still.
 -- chancy: oldest 1
+-- chancy: grant work SELECT, INSERT, UPDATE ON {leaders}
+-- chancy: grant look SELECT ON {leaders}
 
 CREATE TABLE {leaders} (
     name        text PRIMARY KEY CHECK (octet_length(name) BETWEEN 1 AND 200),

@@ -381,13 +381,17 @@ async def test_a_fence_keeps_the_next_leader_waiting_and_no_renewal(
         await database.run(statements.campaign(names, "acme", uuid4(), "new", 15))
         order.append("taken")
 
-    async with Chancy(chancy_dsn) as other, anyio.create_task_group() as tasks:
-        async with other.store.connection() as conn, conn.transaction():
-            fence = term.fence(names)
-            await conn.execute(fence.text, fence.params)
-            assert await database.run(statements.renew(names, term, 15))
-            chancy_clock.advance(hours=1)
-            tasks.start_soon(take)
-            await anyio.sleep(0.5)
-            order.append("committed")
+    async with (
+        Chancy(chancy_dsn) as other,
+        anyio.create_task_group() as tasks,
+        other.store.connection() as conn,
+        conn.transaction(),
+    ):
+        fence = term.fence(names)
+        await conn.execute(fence.text, fence.params)
+        assert await database.run(statements.renew(names, term, 15))
+        chancy_clock.advance(hours=1)
+        tasks.start_soon(take)
+        await anyio.sleep(0.5)
+        order.append("committed")
     assert order == ["committed", "taken"]

@@ -98,7 +98,7 @@ def test_what_a_frozen_leader_writes_when_it_wakes_up_is_not_written(
             for way in (signal.SIGSTOP, signal.SIGSTOP, signal.SIGKILL):
                 leader = until(last)
                 os.kill(members[leader].pid, way)
-                until(lambda leader=leader: last() not in {leader, None} and last() or None)
+                until(lambda leader=leader: found if (found := last()) != leader else None)
                 if way is signal.SIGSTOP:
                     os.kill(members[leader].pid, signal.SIGCONT)
                 time.sleep(1)

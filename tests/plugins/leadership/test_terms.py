@@ -38,7 +38,7 @@ def conn(chancy_app: Chancy, chancy_dsn: str, chancy_clock: Clock) -> Iterator[p
         conn.rollback()
 
 
-def test_one_holder_has_the_current_term_and_terms_only_grow(
+def test_one_holder_has_the_current_term_and_terms_only_grow(  # noqa: C901 - a machine is one thing
     conn: psycopg.Connection, chancy_app: Chancy
 ) -> None:
     names = chancy_app.names
@@ -168,3 +168,11 @@ def test_clocks_of_workers_make_no_difference(
     assert kinds == {str, UUID, float, int}
     for statement in asked[:2]:
         assert statement.read(conn.execute(statement.text, statement.params).fetchall())
+
+
+def test_the_table_is_logged(conn: psycopg.Connection) -> None:
+    """W9: an UNLOGGED one is empty after a crash of the server, and everybody leads."""
+    row = conn.execute(
+        "SELECT relpersistence::text FROM pg_class WHERE relname = 'chancy_leaders'"
+    ).fetchone()
+    assert row == ("p",)
