@@ -21,6 +21,7 @@ PAGES = [
     "hooks",
     "plugins",
     "cron",
+    "retention",
     "leadership",
     "reprioritize",
     "trigger",
