@@ -23,6 +23,7 @@ PAGES = [
     "plugins",
     "cron",
     "metrics",
+    "retention",
     "leadership",
     "reprioritize",
     "trigger",

@@ -73,6 +73,7 @@ async def test_the_indexes_are_those_that_the_migrations_make(chancy: Chancy) ->
         "cron",
         "metric",
         "leader",
+        "retention",
         "ageing",
         "trigger",
     )  # the tables of migrating, and of plugins
