@@ -56,6 +56,12 @@ class Application(Protocol):
         Call `pushed` once that is committed. Raises `InvalidValue` for what cannot be stored.
         """
 
+    def run_ex(self, conn: Any, /, *statements: Statement[Any]) -> Any:
+        """Run statements in a transaction of the caller's, on the psycopg connection that is given.
+
+        It answers a list of what each reads; on an asynchronous connection that is awaited.
+        """
+
     async def pushed(self, push: Push, stored: Collection[UUID], /) -> None:
         """Tell of the jobs of these ids, which were stored: to workers, and to plugins."""
 
@@ -63,6 +69,16 @@ class Application(Protocol):
         """Tell workers that there are new jobs in these queues: after the commit that stored them.
 
         For jobs that were pushed by SQL; `pushed` does it for others. A hint only.
+        """
+
+    def reprioritizing(
+        self, more: Mapping[UUID, int], /, *, most: int = 32_767
+    ) -> Statement[Mapping[UUID, int]]:
+        """Return the statement that has jobs which wait come earlier, each by so much.
+
+        Their priorities rise to *most* at most; none is lowered, unless the number is negative.
+        It answers the priorities by id, and leaves out jobs that run or are finished, and such as
+        somebody else has locked. Raises `InvalidValue` for what is no priority.
         """
 
     async def notify(self, name: str, subject: str = "") -> None:
@@ -88,6 +104,14 @@ class WorkerHost(Protocol):
     @property
     def running(self) -> Sequence[QueuedJob]:
         """The jobs that run here at this moment, or have been claimed and are about to."""
+
+    @property
+    def slots(self) -> int:
+        """How many jobs may run here at once, of all queues that it runs at this moment."""
+
+    @property
+    def stale(self) -> int:
+        """How many outcomes were discarded here, since they came too late to count."""
 
 
 @define(eq=False)

@@ -62,7 +62,7 @@ _OWN = {
 #: What of a job crosses as it is, besides those fields that need to be written out.
 _PLAIN = (
     *("func", "queue", "priority", "max_attempts", "unique_key", "at_most_once", "exclusive"),
-    *("keep_result", "attempts", "claims", "crashes", "cancelling"),
+    *("keep_result", "version", "attempts", "claims", "crashes", "cancelling"),
 )
 _IDS = ("id", "worker", "lease_id")
 _INSTANTS = ("created_at", "scheduled_at", "started_at")

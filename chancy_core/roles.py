@@ -27,8 +27,8 @@ _ASKED = (
     "at_most_once exclusive keep_result"
 )
 _CHANGED = (
-    "seq meta state attempts claims crashes worker lease_id cancelling scheduled_at started_at "
-    "errors"
+    "seq meta state priority attempts claims crashes worker lease_id cancelling scheduled_at "
+    "started_at errors"
 )
 _DECLARED = (
     "concurrency tags executor executor_options polling_interval state resume_at rate_limit "

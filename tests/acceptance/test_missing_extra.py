@@ -82,3 +82,14 @@ def test_whoever_looks_at_what_is_installed_is_told(monkeypatch: pytest.MonkeyPa
         if "cronsim" in str(problem(offer)) and offer.name == "cron"
     }
     assert wrong == {("chancy.plugins", "cron"), ("chancy.commands", "cron")}
+
+
+def test_prometheus_says_what_to_install_and_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "chancy_plugins.prometheus.hooks", raising=False)
+    wrong = {
+        (offer.group, offer.name): str(problem(offer))
+        for offer in survey()
+        if "pip install 'chancy[prometheus]'" in str(problem(offer))
+    }
+    assert wrong.keys() == {("chancy.plugins", "prometheus")}

@@ -33,7 +33,10 @@ async def never() -> None:
 def test_all_of_them_are_there():
     plugins = Chancy("host=nowhere").plugins
     names = {plugin.name: plugin.origin.split()[0] for plugin in plugins.plugins}
-    ours = ["cron", "debug", "log-context", "opentelemetry", "recovery", "retry", "sentry"]
+    ours = [
+        *("cron", "debug", "leadership", "log-context", "metrics", "opentelemetry", "prometheus"),
+        *("recovery", "retention", "retry", "sentry"),
+    ]
     assert names.items() >= dict.fromkeys(ours, "chancy").items()
     assert plugins.broken == {}
 

@@ -324,6 +324,9 @@ def test_what_somebody_else_has_decided_no_plugin_is_asked_about(kind: Kind) -> 
         Verdict(State.SCHEDULED, delay=1e12),
         Verdict(State.SCHEDULED, delay="1"),  # type: ignore[arg-type]
         Verdict(State.FAILED, counted="yes"),  # type: ignore[arg-type]
+        Verdict(State.FAILED, meta=["a"]),  # type: ignore[arg-type]
+        Verdict(State.FAILED, meta={"a": object()}),
+        Verdict(State.FAILED, meta={"a": float("nan")}),
     ],
     ids=repr,
 )
