@@ -7,6 +7,7 @@ from uuid import UUID
 from attrs import frozen
 
 from chancy_core.events import Events
+from chancy_core.filter import Answer
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names, Push, Statement
@@ -63,6 +64,18 @@ class Application(Protocol):
         """Tell workers that there are new jobs in these queues: after the commit that stored them.
 
         For jobs that were pushed by SQL; `pushed` does it for others. A hint only.
+        """
+
+    async def cancel_jobs(self, which: Iterable[UUID], /) -> list[Answer]:
+        """Cancel jobs that have not ended; answers for each."""
+
+    async def retry_jobs(self, which: Iterable[UUID], /) -> list[Answer]:
+        """Run jobs once more that have ended; answers for each."""
+
+    def run_ex(self, conn: Any, *statements: Statement[Any]) -> Any:
+        """Run statements in the caller's transaction; answers what each reads, as a list.
+
+        On an asynchronous connection, that is awaited. It need not be open.
         """
 
     async def notify(self, name: str, subject: str = "") -> None:

@@ -11,7 +11,7 @@ from chancy_core.errors import InvalidValue
 from chancy_core.given import Named, Pushable, Which, check_resume, identities, identity
 from chancy_core.job import QueuedJob, Reference
 from chancy_core.queue import Queue
-from chancy_core.statement import Names
+from chancy_core.statement import Names, Statement
 from chancy_core.transaction import is_async, within
 
 if TYPE_CHECKING:
@@ -103,6 +103,25 @@ class Within(abc.ABC):
         if wake not in {"poll", "notify"}:
             raise InvalidValue(f'wake must be "poll" or "notify", not {shown(wake)}')
         return self.notifications and wake == "notify"
+
+    @overload
+    def run_ex(self, conn: "Sync", *statements: Statement[Any]) -> list[Any]: ...
+    @overload
+    def run_ex(self, conn: "Async", *statements: Statement[Any]) -> Awaitable[list[Any]]: ...
+    def run_ex(self, conn: "Sync | Async", *statements: Statement[Any]) -> Any:
+        """Run statements in the caller's transaction; answers what each reads, in this order.
+
+        For plugins whose calls have such a form: what `database.run` does, on whatever connection
+        the caller has. Each is read before the next is run; after an error, roll back.
+        """
+
+        def all_() -> "Request[list[Any]]":
+            answers = []
+            for statement in statements:
+                answers.append((yield statement))  # noqa: PERF401 - each is sent its answer
+            return answers
+
+        return within(conn, all_(), self.names, tell=False)
 
     def _change(self, conn: "Sync | Async", request: "Request[Any]") -> Any:
         """Carry out what is rare, and always told."""

@@ -179,7 +179,9 @@ class Workflow:
     def __delitem__(self, name: str) -> None:
         node = self._nodes[name]
         if node.parent is not None:
-            raise InvalidWorkflow(f"step {name!r} belongs to the group {node.parent!r}: delete that")
+            raise InvalidWorkflow(
+                f"step {name!r} belongs to the group {node.parent!r}: delete that"
+            )
         for gone in (name, *node.members):
             del self._nodes[gone]
 
@@ -240,5 +242,3 @@ class Sequence(Workflow):
         last = list(self._nodes)[-1:]
         name = f"step_{len(self._nodes)}"
         return self.add(name, job, after=last, allow_failure=allow_failure)
-
-

@@ -112,9 +112,7 @@ def _member(job: Job, id_: UUID) -> Job:
 def _shell(node: Node, id_: UUID) -> Job:
     """Return the job of a step with nothing in the place of what is not known yet."""
     assert node.job is not None
-    kwargs = {
-        key: None if _is_open(value) else value for key, value in node.job.kwargs.items()
-    }
+    kwargs = {key: None if _is_open(value) else value for key, value in node.job.kwargs.items()}
     entry = {"id": str(id_), "step": node.name}
     return evolve(node.job, kwargs=kwargs, meta={**node.job.meta, META: entry})
 

@@ -346,9 +346,7 @@ def jobs(
 ) -> Statement[list[tuple[int, UUID]]]:
     """Answer jobs of steps in these states, from one step on, with the numbers of the steps."""
     params = {"id": id_, "states": list(states), "after": after, "most": PAGE}
-    return Statement.written(
-        _JOBS, names, params, lambda rows: [(step, job) for step, job in rows]
-    )
+    return Statement.written(_JOBS, names, params, lambda rows: [(step, job) for step, job in rows])
 
 
 def get(names: Names, id_: UUID) -> Statement[Stored | None]:
