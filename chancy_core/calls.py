@@ -19,7 +19,7 @@ from chancy_core.given import (
     page,
     several,
 )
-from chancy_core.hint import Hint
+from chancy_core.hint import PUSHED, Hint
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names, Push

@@ -1,8 +1,9 @@
 """Who may do what in the database: five roles, and the SQL that makes them.
 
-`RIGHTS` is the only list of what they may to what is the core's: the script, the page about roles and
-its tests are held to it. What they may to the tables of a plugin stands in its migrations. `owner` owns all objects and cannot log in, `migrate` is a member of it, and the other three
-have the rights that are listed.
+`RIGHTS` is the only list of what they may to what is the core's: the script, the page about roles
+and its tests are held to it. What they may to the tables of a plugin stands in its migrations.
+`owner` owns all objects and cannot log in, `migrate` is a member of it, and the other three have
+the rights that are listed.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -118,6 +118,7 @@ NEEDS_OWNER = {
     ),
     "makes, changes or drops tables": (
         "test_hostile_statements_are_rolled_back_alone",
+        "test_pushing_beside",
         "test_a_lease_that_does_not_begin_leaves_no_connection_behind",
         "test_a_job_that_completes_itself_happens_once",
         "test_a_missing_partition_is_made_and_a_poison_does_not_hinder_it",

@@ -1,6 +1,6 @@
 """What a role may do to a thing of ours, and how a migration says so.
 
-    -- chancy: grant work SELECT, UPDATE (next_at, paused) ON {crons}
+-- chancy: grant work SELECT, UPDATE (next_at, paused) ON {crons}
 """
 
 import re

@@ -5,6 +5,7 @@ from typing import Any
 import anyio
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from chancy import Chancy, Job, State, Worker, job
 from chancy_core.errors import InvalidValue
@@ -128,3 +129,16 @@ async def test_workers_are_woken_and_plugins_told_of_what_was_stored(dsn: str):
     assert [one.state for one in done] == [State.SUCCEEDED] * 2
     assert all(one.meta == {"heard": True} for one in done)
     assert heard[-1] == [first, second]
+
+
+async def test_workers_are_woken_for_what_sql_pushed(chancy: Chancy):
+    packed = [Jsonb(send.bind(number=7).pack())]
+    text = "SELECT * FROM {push_packed}(%(packed)s::jsonb[])"
+    async with Worker(chancy) as worker:
+        with worker.events.subscribe("queue.pushed") as told:
+            ids = written(chancy, text, lambda rows: [row[0] for row in rows], packed=packed)
+            (id_,) = await chancy.database.run(ids)
+            await chancy.wake("q")
+            event = await told.next(timeout=10)
+        assert event.subject == "q"
+        assert (await chancy.wait_for_job(id_, timeout=30)).result() == 7

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chancy_core.errors import InvalidValue
-from chancy_core.errors import MigrationError
+from chancy_core.errors import InvalidValue, MigrationError
 from chancy_core.migrate import Line, Migration, Migrator, Right
 from chancy_core.postgres import Connection
 from chancy_core.roles import Roles

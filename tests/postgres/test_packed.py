@@ -12,18 +12,22 @@ from psycopg.types.json import Jsonb
 
 from chancy import Job, Limit
 from chancy_core.identity import new_id
-from chancy_core.store.store import Store
 from chancy_core.statement import Statement
+from chancy_core.store.store import Store
 from tests.postgres.stores import NAMES, fetch, get, opened, push
 
 JOBS = st.builds(
     Job,
     st.sampled_from(["acme.send", "b"]),
-    kwargs=st.dictionaries(st.sampled_from("xyz"), st.integers(-9, 9) | st.text("aé\\\"'", max_size=3)),
+    kwargs=st.dictionaries(
+        st.sampled_from("xyz"), st.integers(-9, 9) | st.text("aé\\\"'", max_size=3)
+    ),
     queue=st.sampled_from(["default", "mail"]),
     priority=st.integers(-32_768, 32_767),
     max_attempts=st.integers(1, 32_767),
-    limits=st.lists(st.sampled_from([Limit("time", 2.5), Limit("time", 9), Limit("memory", 1 << 30)])),
+    limits=st.lists(
+        st.sampled_from([Limit("time", 2.5), Limit("time", 9), Limit("memory", 1 << 30)])
+    ),
     meta=st.dictionaries(st.sampled_from("mn"), st.none() | st.booleans(), max_size=2),
     exclusive=st.booleans(),
     keep_result=st.booleans(),
@@ -65,7 +69,9 @@ async def test_what_is_not_said_has_its_default(dsn: str) -> None:
         (job,) = await get(store, id_)
         assert Job("f") == Job.unpack({"func": job.func, "queue": job.queue, "kwargs": job.kwargs})
         assert (job.priority, job.max_attempts, job.meta, job.limits) == (0, 1, {}, ())
-        assert job.keep_result and not job.exclusive and not job.at_most_once
+        assert job.keep_result
+        assert not job.exclusive
+        assert not job.at_most_once
 
 
 async def test_they_stand_in_line_as_they_are_given(dsn: str) -> None:
@@ -85,7 +91,9 @@ async def test_one_whose_key_or_id_is_there_is_left_out(dsn: str) -> None:
         assert await push_packed(store, [{"func": "g"}], [second]) == []
 
 
-@pytest.mark.parametrize("nonsense", [{}, {"func": "f", "priority": 40_000}, {"func": "f", "max_attempts": 0}])
+@pytest.mark.parametrize(
+    "nonsense", [{}, {"func": "f", "priority": 40_000}, {"func": "f", "max_attempts": 0}]
+)
 async def test_nonsense_is_refused_by_the_database(dsn: str, nonsense: dict[str, Any]) -> None:
     async with opened(dsn) as store:
         with pytest.raises(psycopg.Error):

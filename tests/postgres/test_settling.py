@@ -329,7 +329,7 @@ async def test_a_job_whose_workers_die_too_often_is_quarantined(dsn: str) -> Non
 
 
 def noting(asked: list[set[Any]]) -> Along:
-    """A plugin's part in settling: it writes down whom it is asked about, and whom it is run for."""
+    """A plugin's part: it writes down whom it is asked about, and whom it is run for."""
 
     def along(settled: Sequence[Settlement], names: Names) -> Wanted:
         ids = [s.job.id for s in settled]
