@@ -1,7 +1,6 @@
-"""A batch as it is written down: jobs that do not wait for each other, and what is run at the end."""
+"""A batch as it is written down: jobs that wait for nothing, and what is run at the end."""
 
 from collections.abc import Iterable
-from typing import Any
 
 from attrs import Attribute, field, frozen
 
@@ -28,6 +27,10 @@ def jobs_of(given: Iterable[Given], who: str) -> tuple[Job, ...]:
     return jobs
 
 
+def _jobs(given: Iterable[Given]) -> tuple[Job, ...]:
+    return jobs_of(given, "a batch")
+
+
 @frozen
 class Batch:
     """Jobs that are watched together: how far they are, and that all have ended.
@@ -43,9 +46,7 @@ class Batch:
     """
 
     name: str = field()
-    jobs: tuple[Job, ...] = field(
-        default=(), converter=lambda given: jobs_of(given, "a batch"), repr=len
-    )
+    jobs: tuple[Job, ...] = field(default=(), converter=_jobs, repr=False)
     then: Given | None = field(default=None, kw_only=True)
     on_failure: Given | None = field(default=None, kw_only=True)
     open: bool = field(default=False, kw_only=True)
@@ -54,7 +55,6 @@ class Batch:
     def _is_name(self, _: "Attribute[str]", name: str) -> None:
         check_name(name, "a batch")
 
-    @open.validator
-    def _has_jobs(self, _: "Attribute[bool]", open_: Any) -> None:
-        if not self.jobs and not open_:
+    def __attrs_post_init__(self) -> None:
+        if not self.jobs and not self.open:
             raise InvalidWorkflow(f"batch {self.name!r} has no jobs, and is not open for any")

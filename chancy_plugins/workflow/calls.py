@@ -18,8 +18,12 @@ from chancy_plugins.workflow.stored import STATES, Stored, StoredStep
 
 #: Seconds between two looks of one who waits: the first, and the longest.
 SHORTEST, LONGEST = 0.02, 1.0
-#: What ends a wait.
+#: A workflow, by what `push` answered, or by its text.
 Named = UUID | str
+#: Their names within a class that has a method `list`.
+Steps = list[StoredStep]
+Waits = list[tuple[str, str]]
+Drawing = tuple[list[picture.Drawn], Waits]
 
 
 def _id(given: Named) -> UUID:
@@ -162,7 +166,7 @@ class Workflows:
 
     async def steps(
         self, id_: Named, *, state: str | None = None, limit: int = 1000, after: int = 0
-    ) -> "list[StoredStep]":
+    ) -> Steps:
         """Return a page of steps, in the order in which they were added.
 
         The next page comes *after* the number of the last of this one.
@@ -272,7 +276,7 @@ class Workflows:
         """
         return picture.mermaid(*await self._drawn(await self.get(id_)))
 
-    async def _drawn(self, found: Stored) -> "tuple[list[picture.Drawn], list[tuple[str, str]]]":
+    async def _drawn(self, found: Stored) -> Drawing:
         nodes, edges = await self._app.database.run(*statements.drawn(self._app.names, found.id))
         if len(nodes) > statements.DRAWN:
             raise InvalidValue(

@@ -79,7 +79,7 @@ class Workflow:
 
     name: str = field()
     on_failure: Given | None = field(default=None, kw_only=True)
-    _nodes: dict[str, Node] = field(init=False, factory=dict, repr=len)
+    _nodes: dict[str, Node] = field(init=False, factory=dict, repr=False)
 
     @name.validator
     def _is_name(self, _: "Attribute[str]", name: str) -> None:
@@ -225,7 +225,7 @@ def _numbered(name: str, jobs: Iterable[Given]) -> Iterator[tuple[str, Given]]:
 
 
 class Sequence(Workflow):
-    """A workflow whose steps come one after the other: `step_0`, `step_1`, …
+    """A workflow whose steps come one after the other; they are called `step_0`, `step_1`, ….
 
     Sequence("release", [build.bind(), test.bind(), ship.bind()])
     """

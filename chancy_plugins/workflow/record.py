@@ -136,25 +136,28 @@ def _step(
         found["parent"] = numbers[node.parent]
     if node.allow_failure:
         found["may_fail"] = True
-    inputs, over = node.inputs, node.over
     if stored is not None:
-        id_, job = stored
-        packed = job.pack()
-        for key in (*inputs, *([over[0]] if over else [])):
-            del packed["kwargs"][key]
-        found["packed"] = packed
-        if node.kind == "job":
-            found["job"] = str(id_)
-    if inputs:
+        found |= _called(node, stored)
+    if over := node.over:
+        found["argument"], found["over"] = over[0], numbers[over[1]]
+    if inputs := node.inputs:
+        assert node.job is not None
         found["inputs"] = {
             key: numbers[steps[0]]
-            if node.job is not None and isinstance(node.job.kwargs[key], Result)
+            if isinstance(node.job.kwargs[key], Result)
             else [numbers[step] for step in steps]
             for key, steps in inputs.items()
         }
-    if over is not None:
-        found["argument"], found["over"] = over[0], numbers[over[1]]
     return found
+
+
+def _called(node: Node, stored: tuple[UUID, Job]) -> dict[str, Any]:
+    """Return the columns about its job: that without the arguments that are not known yet."""
+    id_, job = stored
+    packed = job.pack()
+    for key in (*node.inputs, *(node.over or ())[:1]):
+        del packed["kwargs"][key]
+    return {"packed": packed} | ({"job": str(id_)} if node.kind == "job" else {})
 
 
 def _text(job: Job) -> str:

@@ -32,11 +32,11 @@ _COLUMNS = """
 _PUSH = """\
 -- Store a workflow, or a batch with the first of its jobs, and queue what is ready.
 SELECT {workflow_push}(
-    %(id)s, %(name)s, %(kind)s, %(open)s, %(on_failure)s::jsonb, %(on_end)s::jsonb,
+    %(id)s::uuid, %(name)s::text, %(kind)s::text, %(open)s::boolean, %(on_failure)s::jsonb, %(on_end)s::jsonb,
     %(steps)s::text[]::jsonb[], %(edge_steps)s::integer[], %(edge_dependents)s::integer[])
 """
 
-_ADD = "-- Add jobs to a batch.\nSELECT {workflow_add}(%(id)s, %(steps)s::text[]::jsonb[])"
+_ADD = "-- Add jobs to a batch.\nSELECT {workflow_add}(%(id)s::uuid, %(steps)s::text[]::jsonb[])"
 
 _HOLD = """\
 -- Hold a batch that takes more jobs.
@@ -62,7 +62,7 @@ SELECT more, queue FROM {workflow_go_on}(%(flows)s::uuid[], %(most)s)
 
 _RETRY = """\
 -- Have a workflow run once more.
-SELECT more, queue FROM {workflow_retry}(%(id)s, %(most)s)
+SELECT more, queue FROM {workflow_retry}(%(id)s::uuid, %(most)s)
 """
 
 _CLOSE = """\
@@ -110,22 +110,22 @@ SELECT step, job FROM {workflow_steps}
  ORDER BY step LIMIT %(most)s
 """
 
-_GET = "-- Find a workflow.\nSELECT" + _COLUMNS + "FROM {workflows} AS w WHERE w.id = %(id)s"
+_GET = f"""\
+-- Find a workflow.
+SELECT {_COLUMNS} FROM {{workflows}} AS w WHERE w.id = %(id)s
+"""  # noqa: S608 - the columns are ours
 
-_LIST = (
-    "-- List workflows, the newest first.\nSELECT"
-    + _COLUMNS
-    + """\
-  FROM {workflows} AS w
+_LIST = f"""\
+-- List workflows, the newest first.
+SELECT {_COLUMNS} FROM {{workflows}} AS w
  WHERE (%(state)s::text IS NULL OR w.state = %(state)s)
    AND (%(paused)s::boolean IS NULL OR w.paused = %(paused)s)
    AND (%(name)s::text IS NULL OR w.name = %(name)s)
    AND (%(kind)s::text IS NULL OR w.kind = %(kind)s)
    AND (%(before)s::uuid IS NULL
-        OR w.number < (SELECT number FROM {workflows} WHERE id = %(before)s))
+        OR w.number < (SELECT number FROM {{workflows}} WHERE id = %(before)s))
  ORDER BY w.number DESC LIMIT %(limit)s
-"""
-)
+"""  # noqa: S608 - the columns are ours
 
 _STEPS = """\
 -- List steps of a workflow.
@@ -152,8 +152,8 @@ SELECT step, dependent FROM {workflow_edges} WHERE workflow = %(id)s ORDER BY 1,
 """
 
 _LOOK = """\
--- Look for what nobody has told of: steps whose jobs have ended or are gone, and workflows that could
--- go on. A page at a time: each kind of row says from where on to look the next time.
+-- Look for what nobody has told of: steps whose jobs have ended or are gone, and workflows that
+-- could go on. A page at a time: some rows say from where on to look the next time.
 WITH queued AS MATERIALIZED (
     SELECT job FROM {workflow_steps} WHERE state = 'queued' AND job > %(queued)s
      ORDER BY job LIMIT %(page)s
@@ -212,7 +212,7 @@ DELETE FROM {workflows} WHERE id = ANY(ARRAY(SELECT id FROM some)) RETURNING id
 
 @frozen
 class Gone:
-    """What came of going on with workflows: where there are new jobs, and of which there is more."""
+    """What came of going on: which queues have new jobs, and of which workflows there is more."""
 
     queues: frozenset[str]
     more: tuple[UUID, ...]

@@ -1,4 +1,4 @@
-"""What each worker does for workflows, as long as it lives: look for what nobody told of; forget."""
+"""What each worker does for workflows as long as it lives: look what was left; and forget."""
 
 import logging
 import os
