@@ -488,7 +488,7 @@ BEGIN
           FROM unnest(ended, states, results, problems) AS t (job, state, result, problem)
           JOIN {workflow_steps} AS s ON s.job = t.job
           JOIN {workflows} AS w ON w.id = s.workflow
-         WHERE s.state IN ('queued', 'failed', 'cancelled', 'excused')
+         WHERE s.state IN ('queued', 'failed', 'cancelled')
     ), written AS (
         UPDATE {workflow_steps} AS s
            SET state = was.after, problem = was.problem,
@@ -507,10 +507,10 @@ BEGIN
         RETURN;
     END IF;
     PERFORM {workflow_pass}(
-        ARRAY(SELECT c.w FROM unnest(at_w, befores, afters) AS c (w, before, after)
-               WHERE c.after IN ('succeeded', 'excused') AND c.before <> 'excused'),
-        ARRAY(SELECT c.s FROM unnest(at_s, befores, afters) AS c (s, before, after)
-               WHERE c.after IN ('succeeded', 'excused') AND c.before <> 'excused'));
+        ARRAY(SELECT c.w FROM unnest(at_w, afters) AS c (w, after)
+               WHERE c.after IN ('succeeded', 'excused')),
+        ARRAY(SELECT c.s FROM unnest(at_s, afters) AS c (s, after)
+               WHERE c.after IN ('succeeded', 'excused')));
     told := ARRAY(SELECT {workflow_count}(at_w, at_s, befores, afters));
     RETURN QUERY SELECT * FROM {workflow_advance}(flows, told, most);
 END
