@@ -198,15 +198,15 @@ WITH old AS MATERIALIZED (
      WHERE finished_at < {now}() - make_interval(secs => %(keep)s) AND queued = 0
      ORDER BY finished_at LIMIT %(flows)s
        FOR UPDATE SKIP LOCKED
-), some AS MATERIALIZED (
+), chosen AS MATERIALIZED (
     SELECT id FROM (SELECT id, sum(numbered) OVER (ORDER BY id) - numbered AS before FROM old) AS o
      WHERE before < %(rows)s
 ), steps AS (
-    DELETE FROM {workflow_steps} WHERE workflow = ANY(ARRAY(SELECT id FROM some))
+    DELETE FROM {workflow_steps} WHERE workflow = ANY(ARRAY(SELECT id FROM chosen))
 ), edges AS (
-    DELETE FROM {workflow_edges} WHERE workflow = ANY(ARRAY(SELECT id FROM some))
+    DELETE FROM {workflow_edges} WHERE workflow = ANY(ARRAY(SELECT id FROM chosen))
 )
-DELETE FROM {workflows} WHERE id = ANY(ARRAY(SELECT id FROM some)) RETURNING id
+DELETE FROM {workflows} WHERE id = ANY(ARRAY(SELECT id FROM chosen)) RETURNING id
 """
 
 
