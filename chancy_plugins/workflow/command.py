@@ -155,7 +155,13 @@ async def cancel(
 
 
 @app.command
-async def draw(id_: UUID, /, *, as_: Literal["dot", "mermaid"] = "dot", here: Here) -> None:
+async def draw(
+    id_: UUID,
+    /,
+    *,
+    as_: Annotated[Literal["dot", "mermaid"], Parameter(name="--as")] = "dot",
+    here: Here,
+) -> None:
     """Print a picture of a workflow, for Graphviz or Mermaid.
 
     Parameters

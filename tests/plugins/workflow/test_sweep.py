@@ -102,9 +102,7 @@ async def test_jobs_that_are_cancelled_or_purged_behind_its_back(
     chancy_app: Chancy, workflows: Workflows
 ):
     cancelled, purged = await workflows.push(two()), await workflows.push(two())
-    jobs = {
-        id_: next(one.job for one in await workflows.steps(id_)) for id_ in (cancelled, purged)
-    }
+    jobs = {id_: next(one.job for one in await workflows.steps(id_)) for id_ in (cancelled, purged)}
     await chancy_app.cancel_jobs([jobs[cancelled]])
     await chancy_app.purge_jobs([jobs[purged]])
     await Sweeper(chancy_app).turn()
