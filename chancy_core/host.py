@@ -72,12 +72,6 @@ class Application(Protocol):
     async def retry_jobs(self, which: Iterable[UUID], /) -> list[Answer]:
         """Run jobs once more that have ended; answers for each."""
 
-    def run_ex(self, conn: Any, *statements: Statement[Any]) -> Any:
-        """Run statements in the caller's transaction; answers what each reads, as a list.
-
-        On an asynchronous connection, that is awaited. It need not be open.
-        """
-
     async def notify(self, name: str, subject: str = "") -> None:
         """Send a hint to all workers, where `chancy_notified` hears it."""
 

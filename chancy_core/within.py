@@ -104,25 +104,6 @@ class Within(abc.ABC):
             raise InvalidValue(f'wake must be "poll" or "notify", not {shown(wake)}')
         return self.notifications and wake == "notify"
 
-    @overload
-    def run_ex(self, conn: "Sync", *statements: Statement[Any]) -> list[Any]: ...
-    @overload
-    def run_ex(self, conn: "Async", *statements: Statement[Any]) -> Awaitable[list[Any]]: ...
-    def run_ex(self, conn: "Sync | Async", *statements: Statement[Any]) -> Any:
-        """Run statements in the caller's transaction; answers what each reads, in this order.
-
-        For plugins whose calls have such a form: what `database.run` does, on whatever connection
-        the caller has. Each is read before the next is run; after an error, roll back.
-        """
-
-        def all_() -> "Request[list[Any]]":
-            answers = []
-            for statement in statements:
-                answers.append((yield statement))  # noqa: PERF401 - each is sent its answer
-            return answers
-
-        return within(conn, all_(), self.names, tell=False)
-
     def _change(self, conn: "Sync | Async", request: "Request[Any]") -> Any:
         """Carry out what is rare, and always told."""
         return within(conn, request, self.names, tell=self.notifications)
@@ -155,6 +136,24 @@ class Within(abc.ABC):
         if check:
             check_queue(queue)
         return self._change(conn, requests.declare(self.names, queue, upsert=upsert))
+
+    @overload
+    def run_ex(self, conn: "Sync", *statements: Statement[Any]) -> list[Any]: ...
+    @overload
+    def run_ex(self, conn: "Async", *statements: Statement[Any]) -> Awaitable[list[Any]]: ...
+    def run_ex(self, conn: "Sync | Async", *statements: Statement[Any]) -> Any:
+        """Run statements of a plugin's in the caller's transaction; answers what each reads.
+
+        Each is read before the next is run. After an error, roll back.
+        """
+
+        def all_() -> "Request[list[Any]]":
+            answers: list[Any] = []
+            for statement in statements:
+                answers += [(yield statement)]
+            return answers
+
+        return within(conn, all_(), self.names, tell=False)
 
     @overload
     def get_queue_ex(self, conn: "Sync", name: str) -> Queue: ...

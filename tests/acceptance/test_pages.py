@@ -21,6 +21,7 @@ PAGES = [
     "hooks",
     "plugins",
     "cron",
+    "workflows",
     "retry",
     "migrating-from-chancy",
 ]

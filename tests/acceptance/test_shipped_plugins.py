@@ -35,7 +35,7 @@ def test_all_of_them_are_there():
     names = {plugin.name: plugin.origin.split()[0] for plugin in plugins.plugins}
     assert (
         names.items()
-        >= dict.fromkeys(["cron", "log-context", "recovery", "retry"], "chancy").items()
+        >= dict.fromkeys(["cron", "log-context", "recovery", "retry", "workflow"], "chancy").items()
     )
     assert plugins.broken == {}
 

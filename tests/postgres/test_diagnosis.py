@@ -67,7 +67,7 @@ async def test_a_schema_that_is_too_old_or_too_new(chancy: Chancy, dsn: str) -> 
 
 async def test_the_indexes_are_those_that_the_migrations_make(chancy: Chancy) -> None:
     found = await chancy.store.run(statements.indexes(chancy.names))
-    others = ("migration", "cron")  # the tables of migrating, and of plugins
+    others = ("migration", "cron", "workflow")  # the tables of migrating, and of plugins
     ours = {b.index for b in found if not b.index.table.startswith(others)}
     assert {i for i in ours if not i.table.startswith("history_")} == INDEXES
 
