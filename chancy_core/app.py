@@ -1,8 +1,8 @@
 """`Chancy`: the application's side of the queue, as it is made, opened and closed.
 
 What can be asked of it stands in three rooms, by where it is carried out: `calls` (coroutines on
-the pool), `within` (a transaction of the caller's), `sync` (threads). `schema` brings the tables
-up to date.
+the pool), `within` (a transaction of the caller's), `sync` (threads). `ranking` has all three of
+those that change priorities; `schema` brings the tables up to date.
 """
 
 import os
@@ -15,15 +15,13 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 import anyio
 
 from chancy_core import registry
-from chancy_core.calls import Calls
 from chancy_core.codec import shown
 from chancy_core.errors import ChancyError, InvalidValue
 from chancy_core.fitting import Fitting
 from chancy_core.given import Follower
+from chancy_core.ranking import Ranking, RankingTwins, RankingWithin
 from chancy_core.schema import Schema
 from chancy_core.statement import Names
-from chancy_core.sync import Twins
-from chancy_core.within import Within
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -41,7 +39,7 @@ T = TypeVar("T")
 OPENING = 10.0
 
 
-class Chancy(Calls, Within, Twins, Schema):
+class Chancy(Ranking, RankingWithin, RankingTwins, Schema):
     """One installation of the queue: a database, a schema, and a prefix of all names in it.
 
         chancy = Chancy(dsn="postgresql://localhost/postgres")

@@ -13,6 +13,7 @@
 | `job.settled` | the job's id | (`QueuedJob`, `Outcome`, `Verdict`), once they are written |
 | `job.rescued` | the job's id | the state it has now: its worker died |
 | `job.stuck` | the job's id | its `QueuedJob`: it was told to end, and does not |
+| `leadership.gained` `.lost` | the leadership | its `Term`: by the plugin `leadership` |
 | `queue.*`, `job.cancelled`, and what `Chancy.notify` sends | as in `chancy_core.hint` | |
 
 The last row came from elsewhere, by NOTIFY: such an event may be missing, and comes twice at times.

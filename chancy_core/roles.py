@@ -27,8 +27,8 @@ _ASKED = (
     "at_most_once exclusive keep_result"
 )
 _CHANGED = (
-    "seq meta state attempts claims crashes worker lease_id cancelling scheduled_at started_at "
-    "errors"
+    "seq meta state priority attempts claims crashes worker lease_id cancelling scheduled_at "
+    "started_at errors"
 )
 _DECLARED = (
     "concurrency tags executor executor_options polling_interval state resume_at rate_limit "
@@ -66,7 +66,7 @@ RIGHTS = tuple(
         ("work", "UPDATE", "rates", "tat rate_limit rate_limit_window"),
         ("work", "SELECT", "workers", ""),
         ("work", "INSERT", "workers", _ANNOUNCED),
-        ("work", "UPDATE", "workers", "expires_at dead clock_offset running"),
+        ("work", "UPDATE", "workers", "expires_at dead clock_offset running faults"),
         ("work", "DELETE", "workers", ""),
         ("look", "USAGE", "schema", ""),
         ("look", "EXECUTE", "now()", ""),

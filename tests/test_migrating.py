@@ -19,9 +19,10 @@ SECTIONS = {
     "Queues": 18,
     "Workers": 36,
     "Executors": 26,
-    "Events": 11,
+    "The plugin core": 17,
+    "Events": 13,
     "Synchronous calls": 8,
-    "Shipped plugins": 6,
+    "Shipped plugins": 36,
 }
 #: A fault or a wish of the existing system's, by its number, or the section of what users ask for.
 REASON = re.compile(r"\((?:.*, )?(?:W\d+|S\d+|#\d+|section 4)\)")
@@ -46,9 +47,11 @@ def read(text: str) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
         title, _, body = section.partition("\n")
-        head, _, *lines = [line for line in body.splitlines() if line.startswith("|")]
-        assert _cells(head) == HEAD, f"the table of {title!r} has other columns"
-        cells = [_cells(line) for line in lines]
+        cells: list[list[str]] = []
+        for part in re.split(r"^#### ", body, flags=re.MULTILINE):  # each has a table of its own
+            head, _, *lines = [line for line in part.splitlines() if line.startswith("|")]
+            assert _cells(head) == HEAD, f"the table of {title!r} has other columns"
+            cells += [_cells(line) for line in lines]
         for row in cells:
             assert len(row) == len(HEAD), f"{title}: {row}"
         found[title] = [Row(*row) for row in cells]

@@ -16,6 +16,7 @@ from chancy_core.errors import InvalidQueue, JobNotFound, LeaseLost, QueueNotFou
 from chancy_core.filter import Answer, JobFilter, Page
 from chancy_core.hint import Hint
 from chancy_core.job import QueuedJob, State
+from chancy_core.priority import Priority
 from chancy_core.queue import Queue, named
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
@@ -145,6 +146,29 @@ def purge(names: Names, which: Iterable[UUID] | JobFilter) -> Request[list[Answe
         answers += [
             _answer(id_, "purged" if id_ in done else None, states.get(id_)) for id_ in batch
         ]
+    return answers
+
+
+def reprioritize(
+    names: Names, which: Iterable[UUID] | JobFilter, change: Priority
+) -> Request[list[Answer]]:
+    """Give jobs that wait another priority."""
+    answers: list[Answer] = []
+    for batch in (yield from _batches(names, which)):
+        done: dict[UUID, int] = {}
+        states: dict[UUID, State] = {}
+        rest = batch
+        for _ in range(ROUNDS):
+            more = dict.fromkeys(rest, change.by)
+            done |= yield statements.reprioritize(names, more, priority=change.to, wait=True)
+            states = yield from _left(names, batch, done)
+            # Who waits and was left was being moved at that very moment.
+            rest = [id_ for id_, s in states.items() if not s.finished and s is not State.RUNNING]
+            if not rest:
+                break
+        for id_ in batch:
+            said = f"priority {done[id_]}" if id_ in done else None
+            answers.append(_answer(id_, said, states.get(id_)))
     return answers
 
 

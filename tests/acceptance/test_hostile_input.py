@@ -401,7 +401,7 @@ async def test_the_oddest_prefix_that_is_taken_does_for_everything(
             assert (await chancy.cancel_job(waiting)).done
             assert [w.name for w in await chancy.get_all_workers()] == ["w"]
         assert len((await chancy.list_jobs()).jobs) == 2
-        await chancy.migrate(to={"cron": 0, "workflow": 0, "core": 0})
+        await chancy.migrate(to=dict.fromkeys(chancy.migrator().lines, 0))
     with psycopg.connect(empty_dsn) as conn:
         text = "SELECT count(*) FROM pg_class WHERE relname LIKE 'chancy%'"
         assert conn.execute(text).fetchone() == (0,)

@@ -73,6 +73,8 @@ def act(chancy: Chancy) -> None:
     assert [answer.done for answer in chancy.sync_cancel_jobs(rest[:2])] == [True, True]
     assert len(chancy.sync_wait_for_jobs(rest[:2], timeout=5)) == 2
     assert [answer.what for answer in chancy.sync_retry_jobs([first])] == ["pending"]
+    (raised,) = chancy.sync_reprioritize_jobs([first], by=7)
+    assert (raised.done, raised.what) == (True, "priority 7")
     assert [answer.what for answer in chancy.sync_purge_jobs([first])] == ["purged"]
     with pytest.raises(JobNotFound):
         chancy.sync_get_job(first)

@@ -55,6 +55,8 @@ PUSHES = (
     ),
 )
 
+PLAIN, PLUGGED = "no plugin", "all plugins"
+
 EXECUTORS = {  # and how many of the jobs each gets, so that none takes ten seconds
     "async": 1.0,
     "thread": 0.3,
@@ -104,6 +106,15 @@ DRAINS = (
         both("drains"),
         (Owed(OURS, 1_000),),
         reference=OURS,
+    ),
+    Cell(
+        "plugins",
+        "the drain with all plugins that are shipped, which nobody has asked for anything, and with"
+        " none, on asyncio",
+        100_000,
+        (ours(PLAIN, "drains", "--plain"), ours(PLUGGED, "drains")),
+        (Owed(PLUGGED, 0.9, PLAIN),),
+        reference=PLAIN,
     ),
     Cell(
         "executors",
@@ -267,6 +278,12 @@ GROWN = {
 CLEAN, PINNED = "clean", "a snapshot is held"
 READ = "the history is read"
 ALONE, DROPPED, DELETED = "nothing goes", "the day is dropped", "the day is deleted"
+READ_ALONE, READ_DROPPED = "nothing goes, and it is read", "the day is dropped, and it is read"
+LOCKS = (
+    Column("lock_ms", "longest wait for a lock, ms"),
+    Column("seconds", "the day went in, s", 2),
+    Column("gone", "rows"),
+)
 
 AGED = (
     Cell(
@@ -336,12 +353,28 @@ AGED = (
             ours(DELETED, "dropping", "--delete"),
         ),
         (Owed(DROPPED, 0.9, ALONE), Owed(DROPPED, figure="lock_ms", most=100)),
-        columns=(
-            RATE,
-            Column("lock_ms", "longest wait for a lock, ms"),
-            Column("seconds", "the day went in, s", 2),
-            Column("gone", "rows"),
+        columns=(RATE, *LOCKS),
+        reference=ALONE,
+    ),
+    Cell(
+        "retention",
+        "the plugin retention removes a day of a million finished jobs while its worker drains",
+        100_000,
+        (
+            ours(ALONE, "retaining"),
+            ours(DROPPED, "retaining", "--drop"),
+            ours(READ_ALONE, "retaining", "--readers", "2"),
+            ours(READ_DROPPED, "retaining", "--drop", "--readers", "2"),
+            ours("its jobs are deleted by a rule", "retaining", "--walk"),
+            ours("the day is written down and dropped", "retaining", "--export"),
         ),
+        (
+            Owed(DROPPED, 0.9, ALONE),
+            Owed(READ_DROPPED, 0.9, READ_ALONE),
+            Owed(DROPPED, figure="lock_ms", most=100),
+            Owed(READ_DROPPED, figure="lock_ms", most=100),
+        ),
+        columns=(RATE, *LOCKS, Column("read_ms", "longest read, ms")),
         reference=ALONE,
     ),
 )

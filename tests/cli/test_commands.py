@@ -57,6 +57,11 @@ def test_push(shell: Shell, chancy: Chancy) -> None:
     assert (job.kwargs, job.priority) == ({"name": "Bob"}, 3)
 
 
+def test_push_knows_a_function_by_its_former_name(shell: Shell, chancy: Chancy) -> None:
+    id_ = shell.people("push", "app.hello", "name=Ada").strip()
+    assert chancy.sync_get_job(id_).func == "app.welcome"
+
+
 def test_push_waits_for_the_result_if_it_is_told_to(shell: Shell, chancy: Chancy, dsn: str) -> None:
     with working(dsn):
         assert shell.people("push", "welcome", "name=Ada", "--wait") == "Welcome, Ada!\n"
@@ -263,7 +268,8 @@ def test_migrate(shell: Shell, empty_dsn: str) -> None:
     assert shell.programs("migrate", "--dry-run", **new).values[0]["line"] == "core"
     assert "core" in shell.people("migrate", **new)
     assert shell.programs("migrate", **new).values == []
-    down = shell.programs("migrate", "--to", "cron=0", "--to", "core=0", **new)
+    none = [f"--to={line}=0" for line in Chancy("host=nowhere").migrator().lines]
+    down = shell.programs("migrate", *none, **new)
     assert down.values[-1] == {"line": "core", "version": 1, "name": "jobs", "way": "down"}
     told = shell.programs("migrate", "--to", "core=99", code=2, **new)
     assert "line 'core' has no version 99" in json.loads(told.err)["message"]
@@ -278,8 +284,9 @@ def test_migrate_writes_its_statements_without_a_database(bare: Shell, empty_dsn
         conn.execute(script.encode())
         with Chancy(empty_dsn, prefix="acme_") as chancy:
             chancy.sync_check()
-        lines = ("--since=core=1", "--since=cron=1", "--to=core=0", "--to=cron=0")
-        back = bare.programs("migrate", "--sql", "--prefix=acme_", *lines)
+        lines = Chancy("host=nowhere").migrator().lines
+        way = [word for line in lines for word in (f"--since={line}=1", f"--to={line}=0")]
+        back = bare.programs("migrate", "--sql", "--prefix=acme_", *way)
         conn.execute(back.value["sql"].encode())
         assert conn.execute(
             "SELECT to_regclass('acme_jobs'), to_regclass('acme_migrations')"

@@ -170,6 +170,10 @@ def hot_path(worker: UUID, held: list[tuple[UUID, UUID]]) -> dict[str, tuple[Sta
         "rescue": (statements.rescue(NAMES, 3, 100), 2 * HELD),
         "jobs_by_id": (statements.jobs_by_id(NAMES, [id_ for id_, _ in held]), HELD),
         "retry": (statements.retry(NAMES, [id_ for id_, _ in held]), HELD),
+        "reprioritize": (
+            statements.reprioritize(NAMES, {id_: 1 for id_, _ in held}, wait=False),
+            HELD,
+        ),
         "holders": (statements.holders(NAMES, ["a", "b"]), 0),
         "look": (statements.look(NAMES, QUEUES), len(QUEUES)),
         "orphaned": (statements.orphaned(NAMES), 2),

@@ -1,21 +1,18 @@
 """What applications ask about jobs."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from chancy_core import codec
-from chancy_core.filter import JobFilter
 from chancy_core.hint import Hint
 from chancy_core.job import QueuedJob, State
+from chancy_core.priority import HIGHEST
 from chancy_core.statement import Names, Row, Statement, nothing
 from chancy_core.store import rows
 
 #: How far a producer's clock may be ahead of the database's without its jobs being overlooked.
 CLOCK_SLACK = timedelta(days=1)
-#: Above all ids: where the first page of a list begins.
-_LAST = UUID(int=(1 << 128) - 1)
 
 
 def ids_of(found: Sequence[Row]) -> set[UUID]:
@@ -50,26 +47,6 @@ def jobs_by_id(names: Names, ids: Sequence[UUID]) -> Statement[list[QueuedJob]]:
     return Statement.of("jobs_by_id", names, {"ids": list(ids), "since": made_at(ids)}, rows.jobs)
 
 
-def list_jobs(
-    names: Names, which: JobFilter, limit: int, before: UUID | None
-) -> Statement[list[QueuedJob]]:
-    """Answer up to *limit* jobs that pass a filter, the newest first, from below *before* on."""
-    params = {
-        "queue": which.queue and list(which.queue),
-        "func": which.func and list(which.func),
-        "state": which.state and [state.value for state in which.state],
-        "unique_key": which.unique_key and list(which.unique_key),
-        "retrying": which.retrying,
-        "worker": which.worker,
-        "created_after": rows.instant(which.created_after),
-        "created_before": rows.instant(which.created_before),
-        "meta": None if which.meta is None else codec.encode(which.meta, "meta"),
-        "before": before or _LAST,
-        "limit": limit,
-    }
-    return Statement.of("list_jobs", names, params, rows.jobs)
-
-
 def states(names: Names, ids: Sequence[UUID]) -> Statement[dict[UUID, State]]:
     """Answer where the jobs with these ids stand."""
     params = {"ids": list(ids), "since": made_at(ids)}
@@ -94,6 +71,31 @@ def retry(names: Names, ids: Sequence[UUID]) -> Statement[dict[UUID, str]]:
 def purge(names: Names, ids: Sequence[UUID]) -> Statement[set[UUID]]:
     """Delete jobs that are not running; answers which."""
     return Statement.of("purge", names, {"ids": list(ids), "since": made_at(ids)}, ids_of)
+
+
+def reprioritize(
+    names: Names,
+    more: Mapping[UUID, int],
+    *,
+    priority: int | None = None,
+    most: int = HIGHEST,
+    wait: bool,
+) -> Statement[Mapping[UUID, int]]:
+    """Give jobs that wait a priority, or each so much more; answers what they have now.
+
+    It leads to *most* at most, and lowers none that had more. Unless we *wait*, those are left out
+    that others have locked.
+    """
+    params = {
+        "ids": list(more),
+        "more": list(more.values()),
+        "priority": priority,
+        "most": most,
+        "wait": wait,
+    }
+    return Statement.of(
+        "reprioritize", names, params, lambda found: {row[0]: row[1] for row in found}
+    )
 
 
 def complete(

@@ -35,6 +35,18 @@ SELECT {_ID}, %(queue)s, 'benchmark.nothing', jsonb_build_object('number', n), '
 TODAY = "date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC'"
 
 
+_PARTITION = """
+DO $$ DECLARE
+    since timestamptz := {since};
+    part text := 'chancy_history_' || to_char(since AT TIME ZONE 'UTC', 'YYYYMMDD');
+BEGIN
+    EXECUTE format('CREATE TABLE %I (LIKE chancy_history INCLUDING ALL)', part);
+    EXECUTE format('ALTER TABLE chancy_history ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                   part, since, {until});
+END $$
+"""
+
+
 def finished_today(rows: int) -> None:
     """So many finished jobs of today: in the partition in which what ends now is written."""
     _finished(rows, TODAY, "now()")
@@ -49,6 +61,14 @@ def finished_yesterday(rows: int) -> str:
             f" WHERE finished_at < {TODAY}"
         ).fetchall()
     return str(name)
+
+
+def finished_days_ago(rows: int, days: int) -> None:
+    """So many finished jobs of a day of the past, in a partition that is made for them."""
+    with psycopg.connect(side.DSN, autocommit=True) as conn:
+        since, until = (f"({TODAY} - interval '{n} days')" for n in (days, days - 1))
+        conn.execute(_PARTITION.format(since=since, until=until))
+    _finished(rows, since, until)
 
 
 def _finished(rows: int, since: str, until: str) -> None:

@@ -1,0 +1,245 @@
+"""Campaigns for a leadership, and a duty that is done by whoever leads: `led`."""
+
+import logging
+import random
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+from uuid import uuid4
+from weakref import WeakKeyDictionary
+
+import anyio
+
+from chancy_core import codec
+from chancy_core.errors import CallTimeout, InvalidValue
+from chancy_core.hooks import FAULTS
+from chancy_core.host import Application, Service, WorkerHost
+from chancy_core.statement import Statement
+from chancy_plugins.leadership import statements
+from chancy_plugins.leadership.term import Leader, Term
+from chancy_plugins.leadership.trouble import Trouble
+
+T = TypeVar("T")
+Duty = Callable[[Term], Awaitable[object]]
+
+log = logging.getLogger("chancy.leadership")
+
+#: What workers are told by when a leader has stopped; the subject is the leadership.
+RELEASED = "leadership.released"
+#: The fewest, and the most, seconds for which a leader is trusted without a renewal.
+TTL = (1.0, 3600.0)
+#: By which part of that a duty is cancelled before somebody else can lead.
+MARGIN = 0.1
+#: How often within that who leads renews, and who does not asks.
+OFTEN = 3
+#: Seconds that a release may take.
+RELEASING = 2.0
+#: The most seconds after which a follower that hears of a release asks: not all at once.
+STAGGER = 0.05
+#: The most bytes that the name of a leadership may have.
+LONGEST = 200
+
+_campaigns: "WeakKeyDictionary[WorkerHost, set[Campaign]]" = WeakKeyDictionary()
+
+
+def led(worker: WorkerHost, name: str, duty: Duty, *, ttl: float = 15.0) -> Service:
+    """Return a service whose *duty* is done by one worker at a time: by the leader of *name*.
+
+        @hookimpl
+        def chancy_worker_services(worker):
+            async def sweep(term):
+                while True:
+                    await database.run(term.fence(database.names), swept)
+                    await anyio.sleep(60)
+
+            return [led(worker, "acme.sweep", sweep)]
+
+    A leader that dies is followed by another within 4/3 of *ttl* seconds, 1 to 3,600; one that
+    stops, at once. The duty is cancelled as soon as its term may be over. One that returns is done
+    for this term, which lasts on; one that raises gives the leadership up. Whatever a leader does
+    may happen twice without harm, or is fenced by its term: who was frozen wakes up as a leader
+    of old. Raises `InvalidValue` for a name or a *ttl* that makes no sense.
+    """
+    campaign = Campaign(worker, _checked(name), duty, _seconds(ttl))
+
+    async def run() -> None:
+        await campaign.run()
+
+    return Service(f"leadership of {name}", run)
+
+
+async def leaders(app: Application) -> list[Leader]:
+    """Return who leads what at this moment, by the names of the leaderships."""
+    return await app.database.run(statements.leaders(app.database.names))
+
+
+def told(worker: WorkerHost, name: str) -> None:
+    """Have the campaigns of a worker for a leadership ask at once: its leader has stopped."""
+    for campaign in _campaigns.get(worker, ()):
+        if campaign.name == name:
+            campaign.wake()
+
+
+class Campaign:
+    """What one worker does to lead, and while it leads."""
+
+    def __init__(self, worker: WorkerHost, name: str, duty: Duty, ttl: float) -> None:
+        self.name = name
+        self._worker = worker
+        self._duty = duty
+        self._ttl = ttl
+        self._holder = uuid4()
+        self._trouble = Trouble(name)
+        self._woken = anyio.Event()
+        #: Whether the table may say that we lead.
+        self._may_hold = False
+
+    def wake(self) -> None:
+        """Ask at once."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Campaign, and do the duty while we lead, until cancelled. Raises what the duty raises."""
+        with self._listed():
+            try:
+                while True:
+                    self._woken = anyio.Event()  # before we ask, which may be too early
+                    pause = await self._turn()
+                    with anyio.move_on_after(pause):
+                        await self._woken.wait()
+                        await anyio.sleep(random.uniform(0.0, STAGGER))
+            finally:
+                await self._release()
+
+    @contextmanager
+    def _listed(self) -> Iterator[None]:
+        """Be told of releases, meanwhile."""
+        campaigns = _campaigns.setdefault(self._worker, set())
+        campaigns.add(self)
+        try:
+            yield
+        finally:
+            campaigns.discard(self)
+
+    async def _turn(self) -> float:
+        """Campaign once, and lead if that succeeds; answers after how many seconds to go on."""
+        sent = anyio.current_time()
+        try:
+            number = await self._campaign()
+        except Exception as exc:  # noqa: BLE001 - what is not the database's is raised again
+            return self._trouble.pause_after(exc)
+        self._trouble.over()
+        if not number:
+            return self._ttl / OFTEN * random.uniform(0.8, 1.0)
+        await self._lead(Term(self.name, number, self._holder), sent)
+        return 0.0
+
+    async def _campaign(self) -> int:
+        names = self._worker.chancy.names
+        asked = (self.name, self._holder, self._worker.name, self._ttl)
+        self._may_hold = True  # until it is answered that we do not
+        number = await self._ask(statements.campaign(names, *asked))
+        self._may_hold = bool(number)
+        return number
+
+    async def _lead(self, term: Term, since: float) -> None:
+        """Do the duty for as long as we surely lead. Raises what it raises."""
+        log.info("worker %s leads %r, term %d", self._worker.name, term.name, term.number)
+        self._worker.events.emit("leadership.gained", term.name, term)
+        failed: list[BaseException] = []
+        try:
+            with anyio.CancelScope(deadline=self._until(since)) as lease:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(self._serve, term, lease, failed)
+                    tasks.start_soon(self._renew, term, lease, failed)
+        finally:
+            log.info("worker %s leads %r no longer", self._worker.name, term.name)
+            self._worker.events.emit("leadership.lost", term.name, term)
+            await self._release()
+        if failed:
+            raise failed[0]
+
+    async def _serve(
+        self, term: Term, lease: anyio.CancelScope, failed: list[BaseException]
+    ) -> None:
+        try:
+            await self._duty(term)
+        except FAULTS as exc:  # it is raised once the leadership is given up, and in no group
+            failed.append(exc)
+            lease.cancel()
+
+    async def _renew(
+        self, term: Term, lease: anyio.CancelScope, failed: list[BaseException]
+    ) -> None:
+        """Renew the lease, and put the end of its scope off, until it turns out not to be ours."""
+        often = self._ttl / OFTEN
+        pause = often
+        while True:
+            await anyio.sleep(pause * random.uniform(0.8, 1.0))
+            sent = anyio.current_time()
+            try:
+                ours = await self._ask(statements.renew(self._worker.chancy.names, term, self._ttl))
+            except Exception as exc:  # noqa: BLE001 - what is not the database's is raised
+                try:
+                    pause = min(often, self._trouble.pause_after(exc))
+                except FAULTS as defect:
+                    failed.append(defect)
+                    lease.cancel()
+                    return
+                continue
+            self._trouble.over()
+            if not ours:
+                log.warning(
+                    "worker %s: its term %d of leading %r was over before it was renewed",
+                    *(self._worker.name, term.number, term.name),
+                )
+                lease.cancel()
+                return
+            lease.deadline = self._until(sent)
+            pause = often
+
+    def _until(self, sent: float) -> float:
+        """Return until when a lease is trusted that was asked for at *sent*, by the same clock.
+
+        The database counts from when it was told, which is later: so we stop before another begins.
+        """
+        return sent + self._ttl * (1 - MARGIN)
+
+    async def _release(self) -> None:
+        """Let somebody else lead at once, even while all is being cancelled."""
+        if not self._may_hold:
+            return
+        app = self._worker.chancy
+        with anyio.move_on_after(RELEASING, shield=True):
+            try:
+                released = await self._ask(statements.release(app.names, self.name, self._holder))
+                self._may_hold = False
+                if released:
+                    await app.notify(RELEASED, self.name)
+            except Exception as exc:  # noqa: BLE001 - it runs out by itself
+                log.info("the leadership of %r is left to run out: %s", self.name, exc)
+
+    async def _ask(self, statement: Statement[T]) -> T:
+        """Run a statement. Raises `CallTimeout` when its answer could be of no use."""
+        with anyio.move_on_after(self._ttl):
+            return await self._worker.chancy.database.run(statement)
+        raise CallTimeout(f"no answer within {self._ttl:g} s")
+
+
+def _checked(name: str) -> str:
+    problem = codec.unstorable(name) if isinstance(name, str) else "it must be a text"
+    if problem is None and not 1 <= len(name.encode()) <= LONGEST:
+        problem = f"it must have 1 to {LONGEST} bytes"
+    if problem is not None:
+        raise InvalidValue(f"the name of a leadership, {codec.shown(name)}: {problem}")
+    return name
+
+
+def _seconds(ttl: float) -> float:
+    least, most = TTL
+    number = isinstance(ttl, int | float) and not isinstance(ttl, bool)
+    if not number or not least <= ttl <= most:
+        raise InvalidValue(
+            f"a leader's ttl must be {least:g} to {most:,.0f} seconds, not {codec.shown(ttl)}"
+        )
+    return float(ttl)

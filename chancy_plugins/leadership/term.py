@@ -1,0 +1,74 @@
+"""Values: a term of leadership, with its fence, and who leads."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from attrs import frozen
+
+from chancy_core.errors import ChancyError
+from chancy_core.statement import Names, Row, Statement
+
+_FENCE = """\
+-- See that a term of leadership is current, and have the next one wait for this transaction.
+SELECT term FROM {leaders}
+ WHERE name = %(name)s AND holder = %(holder)s AND term = %(term)s
+   FOR KEY SHARE
+"""
+
+
+class TermOver(ChancyError):
+    """The term of leadership is over: somebody else leads by now, or it was released."""
+
+
+@frozen
+class Term:
+    """One time of leading: each who begins to lead has a higher *number* than all before."""
+
+    #: The leadership.
+    name: str
+    number: int
+    #: Who leads: an id of one campaign, of which nobody else knows.
+    holder: UUID
+
+    def fence(self, names: Names) -> Statement[None]:
+        """Return the statement that goes first in a transaction which only the leader may commit.
+
+            await database.run(term.fence(database.names), write)
+
+        Where it is read it raises `TermOver` if the term is not current, which undoes all that is
+        run beside it. Until that transaction ends nobody else begins to lead, so keep it short.
+        """
+
+        def read(rows: Sequence[Row]) -> None:
+            if not rows:
+                raise TermOver(
+                    f"term {self.number} of the leadership {self.name!r} is over: "
+                    "what was to be written in it is not"
+                )
+
+        params = {"name": self.name, "holder": self.holder, "term": self.number}
+        return Statement.written(_FENCE, names, params, read)
+
+
+@frozen(kw_only=True)
+class Leader:
+    """Who leads what."""
+
+    #: The leadership.
+    name: str
+    #: The name of the worker.
+    worker: str
+    #: The number of its term.
+    term: int
+    since: datetime
+    #: Seconds until its lease is over, unless it is renewed.
+    expires_in: float
+
+    @classmethod
+    def read(cls, rows: Sequence[Row]) -> "list[Leader]":
+        """Read rows."""
+        return [
+            cls(name=name, worker=worker, term=term, since=since.astimezone(UTC), expires_in=left)
+            for name, worker, term, since, left in rows
+        ]

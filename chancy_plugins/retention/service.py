@@ -1,0 +1,117 @@
+"""What the worker that leads does for retention: a run now and then, and what is said of it."""
+
+import json
+import logging
+import random
+
+import anyio
+
+from chancy_core.errors import DatabaseError
+from chancy_core.host import Service, WorkerHost
+from chancy_plugins.leadership import Term, led
+from chancy_plugins.retention.calendar import Removed
+from chancy_plugins.retention.plugin import Retention
+from chancy_plugins.retention.run import NotAllowed
+
+log = logging.getLogger("chancy.retention")
+
+#: By what name one worker of all removes.
+LEADERSHIP = "retention"
+#: What workers are told by when something was removed; the subject is JSON.
+REMOVED = "retention.removed"
+#: Seconds until the first run, between two, and until one that was not done goes on.
+FIRST, HOURLY, SOON = 60.0, 3600.0, 300.0
+#: Seconds that a run may take for looking through rows.
+LIMIT = 60.0
+#: The most seconds between two tries, while the database cannot be asked.
+MOST = 60.0
+
+#: What only a person can mend, by what PostgreSQL says.
+_MENDING = {
+    "42P01": "its tables are not there: run `chancy migrate`",
+    "42703": "its tables are too old: run `chancy migrate`",
+    "42501": "the worker's role may not: run `chancy retention run` now and then as one that may, "
+    "such as chancy_migrate",
+}
+
+
+def service(worker: WorkerHost, retention: Retention) -> Service:
+    """Return the service that removes what may go, on whichever worker leads."""
+
+    async def duty(
+        _: Term,
+    ) -> None:  # written here, so that a stack that leads here is the plugin's
+        await Keeper(worker, retention).run()
+
+    return led(worker, LEADERSHIP, duty)
+
+
+class Keeper:
+    """Removes what may go, in one worker that leads."""
+
+    def __init__(self, worker: WorkerHost, retention: Retention) -> None:
+        self._worker = worker
+        self._retention = retention
+        self._tries = 0
+        #: What a person was told.
+        self._said: set[str] = set()
+
+    async def run(self) -> None:
+        """Run now and then, until cancelled."""
+        pause = FIRST
+        while True:
+            await anyio.sleep(pause * random.uniform(0.8, 1.2))
+            pause = await self.turn()
+
+    async def turn(self) -> float:
+        """Run once; answers after how many seconds to run again."""
+        worker = self._worker
+        try:
+            removed = await self._retention.run(worker.chancy, who=worker.name, limit=LIMIT)
+        except NotAllowed as exc:
+            self._say(str(exc))
+            return HOURLY
+        except Exception as exc:  # noqa: BLE001 - what is not the database's is raised again
+            return self._pause_after(exc)
+        self._tries = 0
+        for problem in removed.problems:
+            self._say(problem)
+        self._said &= set(removed.problems)
+        if removed:
+            await self._tell(removed)
+        return SOON if removed.more else HOURLY
+
+    async def _tell(self, removed: Removed) -> None:
+        log.info("retention has removed %s", removed)
+        days = [str(day) for day in removed.days]  # of which a hint has room for a hundred
+        counted: dict[str, object] = {
+            "days": days[-100:],
+            "dropped": removed.dropped,
+            "deleted": removed.deleted,
+            "seconds": round(removed.seconds, 3),
+        }
+        await self._worker.chancy.notify(REMOVED, json.dumps(counted))
+
+    def _say(self, problem: str) -> None:
+        if problem not in self._said:
+            log.warning("retention: %s", problem)
+            self._said.add(problem)
+
+    def _pause_after(self, exc: Exception) -> float:
+        """Say what is wrong with the database, and answer for how many seconds it is left alone.
+
+        Raises what is not the database's: whoever supervises this says whose defect that is.
+        """
+        state = getattr(exc, "sqlstate", None)
+        if not isinstance(exc, DatabaseError) and not hasattr(exc, "sqlstate"):
+            raise exc
+        self._tries += 1
+        mending = _MENDING.get(state or "")
+        if mending is not None:
+            if mending not in self._said:
+                log.error("retention removes nothing on this worker: %s (%s)", mending, exc)
+                self._said.add(mending)
+            return SOON
+        if self._tries & (self._tries - 1) == 0:
+            log.warning("retention cannot ask the database, try %d: %s", self._tries, exc)
+        return random.uniform(0.5, 1.0) * min(MOST, 2.0 ** min(self._tries, 30))
