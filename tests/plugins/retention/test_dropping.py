@@ -152,7 +152,10 @@ async def test_a_long_reader_keeps_a_day_and_nobody_waits_meanwhile(
                 f"{table} is dropped later: a transaction has had the history open" in problems[0]
             )
             assert history.there(table)
-            later = await run(chancy_app)  # and one that looks at nothing of ours holds it up, too
+            with anyio.fail_after(15):
+                later = await run(
+                    chancy_app
+                )  # and one that looks at nothing of ours holds it up, too
             assert any(f"the day {older} is dropped later" in one for one in later)
     assert await run(chancy_app) == []
     assert not history.there(table)
@@ -167,7 +170,8 @@ async def test_a_table_that_is_held_is_dropped_once_it_is_free(
     await chancy_app.database.run(statements.mean(chancy_app.names, day, found.oid))
     await chancy_app.database.run(statements.detach(chancy_app.names, day))
     with read_by(chancy_dsn, f"SELECT count(*) FROM {found.table}"):
-        (problem,) = await run(chancy_app)
+        with anyio.fail_after(15):
+            (problem,) = await run(chancy_app)
         assert f"the table of {day} is dropped later" in problem
         assert history.there(found.table)
     assert await run(chancy_app) == []
