@@ -56,6 +56,12 @@ class Application(Protocol):
         Call `pushed` once that is committed. Raises `InvalidValue` for what cannot be stored.
         """
 
+    def run_ex(self, conn: Any, /, *statements: Statement[Any]) -> Any:
+        """Run statements in a transaction of the caller's, on the psycopg connection that is given.
+
+        It answers a list of what each reads; on an asynchronous connection that is awaited.
+        """
+
     async def pushed(self, push: Push, stored: Collection[UUID], /) -> None:
         """Tell of the jobs of these ids, which were stored: to workers, and to plugins."""
 

@@ -11,7 +11,7 @@ from chancy_core.errors import InvalidValue
 from chancy_core.given import Named, Pushable, Which, check_resume, identities, identity
 from chancy_core.job import QueuedJob, Reference
 from chancy_core.queue import Queue
-from chancy_core.statement import Names
+from chancy_core.statement import Names, Statement
 from chancy_core.transaction import is_async, within
 
 if TYPE_CHECKING:
@@ -136,6 +136,24 @@ class Within(abc.ABC):
         if check:
             check_queue(queue)
         return self._change(conn, requests.declare(self.names, queue, upsert=upsert))
+
+    @overload
+    def run_ex(self, conn: "Sync", *statements: Statement[Any]) -> list[Any]: ...
+    @overload
+    def run_ex(self, conn: "Async", *statements: Statement[Any]) -> Awaitable[list[Any]]: ...
+    def run_ex(self, conn: "Sync | Async", *statements: Statement[Any]) -> Any:
+        """Run statements of a plugin's in the caller's transaction; answers what each reads.
+
+        Each is read before the next is run. After an error, roll back.
+        """
+
+        def all_() -> "Request[list[Any]]":
+            answers: list[Any] = []
+            for statement in statements:
+                answers += [(yield statement)]
+            return answers
+
+        return within(conn, all_(), self.names, tell=False)
 
     @overload
     def get_queue_ex(self, conn: "Sync", name: str) -> Queue: ...

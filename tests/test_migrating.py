@@ -46,9 +46,11 @@ def read(text: str) -> dict[str, list[Row]]:
     found: dict[str, list[Row]] = {}
     for section in re.split(r"^### ", text, flags=re.MULTILINE)[1:]:
         title, _, body = section.partition("\n")
-        head, _, *lines = [line for line in body.splitlines() if line.startswith("|")]
-        assert _cells(head) == HEAD, f"the table of {title!r} has other columns"
-        cells = [_cells(line) for line in lines]
+        cells: list[list[str]] = []
+        for part in re.split(r"^#### ", body, flags=re.MULTILINE):  # each has a table of its own
+            head, _, *lines = [line for line in part.splitlines() if line.startswith("|")]
+            assert _cells(head) == HEAD, f"the table of {title!r} has other columns"
+            cells += [_cells(line) for line in lines]
         for row in cells:
             assert len(row) == len(HEAD), f"{title}: {row}"
         found[title] = [Row(*row) for row in cells]

@@ -14,7 +14,7 @@ from chancy_plugins.reprioritize.ageing import Ageing
 #: the time, and only jobs with old ones are looked at.
 SLACK = 60.0
 
-#: A walk along the ids of what waits. How many steps a job has made at a time follows from when it
+#: A walk along the ids of live jobs. How many steps a job has made at a time follows from when it
 #: began to wait; it is raised by those between `since` and `until`, so by each step once.
 _LOOK = """\
 -- Look how far a rule is applied, and which of the jobs that come next have waited for longer.
@@ -28,16 +28,20 @@ WITH kept AS MATERIALIZED (
            AND coalesce(kept.since > {now}() - make_interval(secs => %(pause)s::float8), false)
            AS early
       FROM (VALUES (1)) AS always LEFT JOIN kept ON true
-), next AS MATERIALIZED (
-    SELECT id, queue, func, priority, greatest(created_at, scheduled_at) AS began
+), live AS MATERIALIZED (
+    -- No state is named that jobs have: what a planner does not know of them misleads it.
+    SELECT id, queue, func, state, priority, greatest(created_at, scheduled_at) AS began
       FROM {jobs_v1}
-     WHERE state = 'pending' AND id > (SELECT last FROM turn)
-       AND id < (SELECT (lpad(to_hex(greatest(0, extract(epoch FROM until) * 1000
-                                     - (%(after)s::float8 - %(slack)s::float8) * 1000)::bigint),
-                              12, '0') || '00000000000000000000')::uuid FROM turn)
-       AND NOT (SELECT early FROM turn)
+     WHERE state <> ALL ('{{succeeded,failed,cancelled,quarantined,lost}}')
+       AND id > (SELECT last FROM turn) AND NOT (SELECT early FROM turn)
      ORDER BY id
      LIMIT %(batch)s
+), next AS MATERIALIZED (
+    SELECT *
+      FROM live
+     WHERE id < (SELECT (lpad(to_hex(greatest(0, extract(epoch FROM until) * 1000
+                                     - (%(after)s::float8 - %(slack)s::float8) * 1000)::bigint),
+                              12, '0') || '00000000000000000000')::uuid FROM turn)
 ), due AS (
     SELECT id, greatest(0, floor((extract(epoch FROM turn.until - began) - %(after)s::float8)
                                  / %(every)s::float8) + 1)
@@ -45,7 +49,8 @@ WITH kept AS MATERIALIZED (
                  greatest(0, floor((extract(epoch FROM turn.since - began) - %(after)s::float8)
                                    / %(every)s::float8) + 1) END AS steps
       FROM next, turn
-     WHERE (%(queue)s::text[] IS NULL OR queue = ANY(%(queue)s::text[]))
+     WHERE state = 'pending'
+       AND (%(queue)s::text[] IS NULL OR queue = ANY(%(queue)s::text[]))
        AND (%(func)s::text[] IS NULL OR func = ANY(%(func)s::text[]))
        AND priority < %(most)s::int
 )

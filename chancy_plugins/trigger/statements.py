@@ -144,14 +144,14 @@ def remove(names: Names, name: str) -> Statement[int]:
 
 
 def delete(names: Names, name: str) -> Statement[bool]:
-    """Forget a trigger; answers False if there is none of this name."""
+    """Forget a trigger, if there is one."""
     return Statement.written(_DELETE, names, {"name": name}, bool)
 
 
-def switch(names: Names, name: str, *, on: bool) -> Statement[bool | None]:
-    """Switch a trigger; answers whether it was the other way before, or None if there is none."""
+def switch(names: Names, name: str, *, on: bool) -> Statement[bool]:
+    """Switch a trigger, if there is one; answers whether it was the other way before."""
     params = {"name": name, "enabled": on}
-    return Statement.written(_SWITCH, names, params, lambda rows: rows[0][0] if rows else None)
+    return Statement.written(_SWITCH, names, params, lambda rows: rows[0][0])
 
 
 def triggers(names: Names, name: str | None = None) -> Statement[list[Listed]]:

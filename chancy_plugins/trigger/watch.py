@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from attrs import Attribute, field, frozen
 
@@ -29,7 +29,7 @@ class TriggerRefused(ChancyError):
 
 
 def _job(given: Any) -> Any:
-    return given.bind() if isinstance(given, JobFunction) else given
+    return given.template if isinstance(given, JobFunction) else given
 
 
 def _operations(given: Any) -> Any:
@@ -49,6 +49,20 @@ def _refused(watch: "Watch", problem: str) -> InvalidValue:
     return InvalidValue(f"trigger {codec.shown(watch.name)}: {problem}")
 
 
+class Settings(TypedDict, total=False):
+    """What `Trigger.declare` takes besides a name, a table and a job."""
+
+    on: str | Iterable[str]
+    schema: str
+    rows: int
+    columns: Iterable[str] | None
+    when: Mapping[str, Any] | None
+    empty: bool
+    wake: str
+    on_error: str
+    enabled: bool
+
+
 @frozen(kw_only=True)
 class Watch:
     """What is pushed when a table changes. Raises `InvalidValue` for what makes no sense."""
@@ -56,7 +70,7 @@ class Watch:
     name: str = field()
     table: str = field()
     schema: str = field(default="public")
-    on: tuple[str, ...] = field(converter=_operations)
+    on: tuple[str, ...] = field(default=OPERATIONS[:3], converter=_operations)
     job: Job = field(converter=_job)
     rows: int = field(default=0)
     columns: tuple[str, ...] | None = field(default=None, converter=_columns)

@@ -8,6 +8,7 @@ import pytest
 
 from chancy import Chancy, Job, job
 from chancy_core.errors import InvalidValue
+from chancy_core.postgres import Connection
 from chancy_core.statement import Statement
 from chancy_plugins.trigger import Trigger, TriggerNotFound, TriggerRefused, statements
 
@@ -363,3 +364,56 @@ async def test_a_role_that_may_not_put_triggers_on_a_table_is_told(
     assert await pushed(chancy_app) == 1
     (count,) = conn.execute("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal").fetchall()
     assert count == (3,)
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_in_a_transaction_of_the_callers(
+    chancy_app: Chancy, trigger: Trigger, conn: psycopg.Connection, chancy_dsn: str, asynchronous
+):
+    async def answer(made: Any) -> Any:
+        return await made if asynchronous else made
+
+    async def connected() -> Any:
+        if asynchronous:
+            return await Connection.connect(chancy_dsn)  # psycopg's own knows no trio
+        return psycopg.connect(chancy_dsn)
+
+    theirs = await connected()
+    made = await answer(trigger.declare_ex(theirs, "orders", "orders", job=note, rows=3))
+    assert (made.name, made.rows, made.problem) == ("orders", 3, None)
+    await answer(theirs.execute("INSERT INTO orders VALUES (1)"))
+    await answer(theirs.rollback())
+    assert await trigger.triggers() == []
+    await answer(trigger.declare_ex(theirs, "orders", "orders", job=note))
+    await answer(theirs.commit())
+    assert await answer(trigger.disable_ex(theirs, "orders"))
+    assert not await answer(trigger.disable_ex(theirs, "orders"))
+    assert await answer(trigger.enable_ex(theirs, "orders"))
+    await answer(theirs.commit())
+    conn.execute("INSERT INTO orders VALUES (1)")
+    assert await pushed(chancy_app) == 1
+    assert await answer(trigger.delete_ex(theirs, "orders")) is None
+    await answer(theirs.commit())
+    assert await trigger.triggers() == []
+    with pytest.raises(TriggerNotFound):
+        await answer(trigger.delete_ex(theirs, "orders"))
+    await answer(theirs.rollback())
+    with pytest.raises(InvalidValue, match="there is no table"):
+        await answer(trigger.declare_ex(theirs, "orders", "nowhere", job=note))
+    await answer(theirs.close())
+    conn.execute("INSERT INTO orders VALUES (2)")
+    assert await pushed(chancy_app) == 1
+
+
+@job(name="triggers.wants", queue="q")
+async def wants(rows: list[dict[str, Any]], city: str) -> None:
+    pass
+
+
+async def test_a_function_that_wants_its_rows(trigger: Trigger):
+    with pytest.raises(InvalidValue, match="'city' is missing"):
+        await trigger.declare("orders", "orders", job=wants, rows=5)
+    asked = wants.template.with_kwargs(city="Oslo")
+    with pytest.raises(InvalidValue, match="'rows' is missing"):
+        await trigger.declare("orders", "orders", job=asked)
+    assert (await trigger.declare("orders", "orders", job=asked, rows=5)).problem is None
