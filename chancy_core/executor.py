@@ -126,13 +126,16 @@ class Call:
         Among them is what is injected: the job, and what plugins give. Calling the function enters
         the contexts of plugins.
 
-        Raises `UnknownFunction` if nothing is registered under the job's name, `Unsupported` if
-        an executor of these *capabilities* cannot run it, `InvalidValue` if the arguments do not
-        fit the annotations, `Unprepared` if no plugin gives what the function wants of them.
+        Raises `UnknownFunction` if nothing is registered under the job's name, or only something
+        older; `Unsupported` if an executor of these *capabilities* cannot run it; `InvalidValue` if
+        the arguments cannot be lifted, or do not fit the annotations; `Unprepared` if no plugin
+        gives what the function wants of them.
         """
-        made = self.hooks.function(self.job.func)
-        check_support(self.job, made, capabilities)
-        arguments = codec.structure(made.func, self.job.kwargs)
+        job = self.job
+        made = self.hooks.function(job.func)
+        kwargs = job.kwargs if job.version == made.version else made.lift(job.kwargs, job.version)
+        check_support(job, made, capabilities)
+        arguments = codec.structure(made.func, kwargs)
         if made.injected is not None:
             # The meta is the function's own: what it makes of it is compared with the job's.
             meta = copy.deepcopy(self.job.meta)

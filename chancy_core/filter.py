@@ -1,7 +1,7 @@
 """Which jobs are meant: `JobFilter`; what lists and bulk calls answer: `Page` and `Answer`."""
 
-from collections.abc import Iterable, Mapping
-from datetime import datetime
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +10,9 @@ from attrs import field, frozen
 from chancy_core.codec import encode, shown, unstorable
 from chancy_core.errors import InvalidValue
 from chancy_core.job import QueuedJob, State
+
+#: Of how many filters one may be put together.
+MOST = 100
 
 
 def _texts(given: str | Iterable[str] | None) -> tuple[str, ...] | None:
@@ -36,11 +39,31 @@ def _instant(_: Any, attribute: Any, value: datetime | None) -> None:
         )
 
 
+def _age(_: Any, attribute: Any, value: timedelta | None) -> None:
+    if value is not None and not isinstance(value, timedelta):
+        raise InvalidValue(f"{attribute.name} must be a timedelta, not {shown(value)}")
+
+
+def _number(_: Any, attribute: Any, value: int | None) -> None:
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if value is not None and not (whole and abs(value) < 2**31):
+        raise InvalidValue(f"{attribute.name} must be a whole number, not {shown(value)}")
+
+
+def _filters(given: "Iterable[JobFilter]") -> "tuple[JobFilter, ...]":
+    if isinstance(given, Iterable):
+        return tuple(given)
+    raise InvalidValue(f"a filter is put together of several filters, not of {shown(given)}")
+
+
 @frozen(kw_only=True)
 class JobFilter:
     """Jobs, live or finished, that have all of these properties; what is None does not matter.
 
-    Where one value is taken, several are as well: `JobFilter(state=["failed", "lost"])`.
+    Where one value is taken, several are as well: `JobFilter(state=["failed", "lost"])`. Filters
+    are put together by `&`, `|` and `~`: the last is for the jobs that do not pass.
+
+        JobFilter(func_like="acme.mail.*") & ~JobFilter(queue="slow") | JobFilter(priority_from=5)
 
     Raises `InvalidValue` for what no job can have.
     """
@@ -57,9 +80,47 @@ class JobFilter:
     created_before: datetime | None = field(default=None, validator=_instant)
     #: Entries that the job's meta has, among others (`jsonb @>`).
     meta: Mapping[str, Any] | None = None
+    #: Patterns, in which `*` stands for any text, and upper and lower case are one.
+    queue_like: tuple[str, ...] | None = field(default=None, converter=_texts)
+    func_like: tuple[str, ...] | None = field(default=None, converter=_texts)
+    #: Pushed longer ago than this, by the database's clock.
+    older_than: timedelta | None = field(default=None, validator=_age)
+    scheduled_after: datetime | None = field(default=None, validator=_instant)
+    scheduled_before: datetime | None = field(default=None, validator=_instant)
+    #: The least, and the most.
+    priority_from: int | None = field(default=None, validator=_number)
+    priority_to: int | None = field(default=None, validator=_number)
+    attempts_from: int | None = field(default=None, validator=_number)
+    attempts_to: int | None = field(default=None, validator=_number)
+    #: Each of these filters is passed; at least one of those; none of these. See `&`, `|`, `~`.
+    all_of: tuple["JobFilter", ...] = field(default=(), converter=_filters)
+    any_of: tuple["JobFilter", ...] = field(default=(), converter=_filters)
+    none_of: tuple["JobFilter", ...] = field(default=(), converter=_filters)
+
+    def __and__(self, other: "JobFilter") -> "JobFilter":
+        return JobFilter(all_of=(self, other)) if isinstance(other, JobFilter) else NotImplemented
+
+    def __or__(self, other: "JobFilter") -> "JobFilter":
+        return JobFilter(any_of=(self, other)) if isinstance(other, JobFilter) else NotImplemented
+
+    def __invert__(self) -> "JobFilter":
+        return JobFilter(none_of=(self,))
+
+    @property
+    def parts(self) -> "Iterator[JobFilter]":
+        """This filter, and all that it is put together of."""
+        yield self
+        for one in (*self.all_of, *self.any_of, *self.none_of):
+            yield from one.parts
 
     def __attrs_post_init__(self) -> None:
-        for name in ("queue", "func", "unique_key"):
+        within = (*self.all_of, *self.any_of, *self.none_of)
+        for one in within:
+            if not isinstance(one, JobFilter):
+                raise InvalidValue(f"a filter is put together of filters, not of {shown(one)}")
+        if within and sum(1 for _ in self.parts) > MOST:
+            raise InvalidValue(f"a filter is put together of {MOST} filters at most")
+        for name in ("queue", "func", "unique_key", "queue_like", "func_like"):
             for value in getattr(self, name) or ():
                 problem = unstorable(value) if isinstance(value, str) else "it is no string"
                 if problem is not None:

@@ -47,7 +47,7 @@ class Fitting:
 
         if self._able:
             # One of each kind: what else is in a job makes no difference.
-            kinds = {(job.func, job.queue, job.limits): job for job in batch}
+            kinds = {(job.func, job.version, job.queue, job.limits): job for job in batch}
             yield from self._check(names, kinds.values())
         return (yield from pushing.push(names, batch, store))
 
@@ -68,8 +68,8 @@ class Fitting:
         from chancy_core.executor import check_support
 
         made, able = registry.find(job.func), self._able.get(job.queue)
-        if made is None or able is None:
-            return None
+        if made is None or able is None or job.version > made.version:
+            return None  # what newer code needs is not known here
         try:
             check_support(job, made, able)
         except Unsupported as exc:

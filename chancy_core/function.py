@@ -6,10 +6,12 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final, Generic, NoReturn, ParamSpec, Protocol, TypeVar, Unpack
 
+from chancy_core import versions
 from chancy_core.capability import needed
-from chancy_core.errors import InvalidJob
+from chancy_core.errors import InvalidJob, InvalidValue, UnknownFunction
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.options import JobOptions, check_options
+from chancy_core.versions import Upcaster
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,16 +53,27 @@ class JobFunction(Generic[P, R_co]):
         name: str,
         options: Mapping[str, Any] = {},
         needs: str | Iterable[str] = (),
+        *,
+        aliases: str | Iterable[str] = (),
+        version: int = 1,
+        upcasters: Mapping[int, Upcaster] = {},
     ) -> None:
+        functools.update_wrapper(self, func)  # first: what it has of its own must not be ours
         check_options(f"@job of {name!r}", options)
+        versions.check(f"@job of {name!r}", version, upcasters)
         self.func = func
         self.name = name
+        #: Other names under which jobs find it: those that it had before.
+        self.aliases = _other_names(name, aliases)
+        #: Which version of its arguments it takes.
+        self.version = version
+        self._upcasters = dict(upcasters)
         #: Whether calling the function gives a coroutine.
         self.is_async = inspect.iscoroutinefunction(func)
         #: What an executor must be able to do to run it, beyond calling it.
         self.needs = needed(f"@job of {name!r}: needs", needs)
         #: Its job without arguments.
-        self.template = Job(name, **options)
+        self.template = Job(name, version=version, **options)
         self._make = _maker(self.template)
         self._signature = inspect.signature(func)
         parameters = self._signature.parameters.values()
@@ -78,7 +91,6 @@ class JobFunction(Generic[P, R_co]):
         #: What the worker fills, and no job may.
         self._filled = frozenset(p.name for p in injected)
         self._open = any(p.kind is p.VAR_KEYWORD for p in parameters)
-        functools.update_wrapper(self, func)
 
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R_co:
         """Call the function here and now, as if it were no job: nothing is injected."""
@@ -132,6 +144,27 @@ class JobFunction(Generic[P, R_co]):
         if not self._fits(kwargs):
             self._refuse(kwargs)
 
+    def lift(self, kwargs: Mapping[str, Any], version: int) -> Mapping[str, Any]:
+        """Return arguments of this *version* as those that the function takes, as plain JSON data.
+
+        Raises `UnknownFunction` for a version that is newer than this code, `InvalidValue` when
+        an upcaster raises, or what comes of them are no arguments of the function.
+        """
+        if version == self.version:
+            return kwargs
+        if version > self.version:
+            raise UnknownFunction(
+                f"{self.name} takes arguments up to version {self.version} here, and the job has "
+                f"those of version {version}: it is for workers with newer code"
+            )
+        lifted = versions.lifted(self.name, kwargs, version, self._upcasters)
+        try:
+            self.check(lifted)
+        except InvalidJob as exc:
+            problem = f"lifted from version {version} to {self.version}: {exc}"
+            raise InvalidValue(problem) from None
+        return lifted
+
     def _fits(self, kwargs: Mapping[str, Any]) -> bool:
         if tuple(kwargs) == self._usual:  # all, and nothing else
             return True
@@ -152,6 +185,16 @@ class JobFunction(Generic[P, R_co]):
             unknown = kwargs.keys() - self._accepted - self._filled
             problems += [f"it has no argument {name!r}" for name in sorted(unknown, key=str)]
         raise InvalidJob(f"job {self.name!r}: {', '.join(problems)}; it takes {self._signature}")
+
+
+def _other_names(name: str, given: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the aliases of a function, each of which could be a name."""
+    aliases = (given,) if isinstance(given, str) else tuple(given)
+    for alias in aliases:
+        Job(alias)
+    if name in aliases:
+        raise InvalidJob(f"@job of {name!r}: its aliases are its former names, and not {name!r}")
+    return tuple(dict.fromkeys(aliases))
 
 
 def _maker(template: Job) -> Callable[[Mapping[str, Any]], Job]:

@@ -24,6 +24,7 @@ from chancy_core.errors import ChancyError
 from chancy_core.hint import Hint
 from chancy_core.job import QueuedJob, State
 from chancy_core.outcome import Rescued
+from chancy_core.plugins.faults import NOTHING, Told
 from chancy_core.postgres.threaded import Conn
 from chancy_core.statement import Names, Statement
 from chancy_core.store import statements
@@ -79,6 +80,10 @@ class Heartbeat:
         self._rescued: SimpleQueue[Rescued] = SimpleQueue()
         #: Says what the worker runs, as JSON, or None; called in the thread.
         self.running: Callable[[], str | None] = lambda: None
+        #: Says what has gone wrong with its plugins; called in the thread.
+        self.faults: Callable[[], Told] = lambda: NOTHING
+        #: Which of it the row has.
+        self._told = NOTHING[0]
         #: Says of which queues the jobs outlive their worker; called in the thread.
         self.remote: Callable[[], Iterable[str]] = tuple
         #: What its last round has met; None if the renewal, and all else, was confirmed.
@@ -161,6 +166,7 @@ class Heartbeat:
                 **self._facts,
             )
         )
+        self._told = NOTHING[0]
         self.incarnation = incarnation  # before it is marked as sure
         self._mark(began)
 
@@ -186,13 +192,16 @@ class Heartbeat:
         """Renew, and if our own renewals have been without a gap for a whole lease, rescue."""
         began = time.monotonic()
         self._connect()  # first: the time it takes is no fault of our clock
-        runs = self.running()
-        late = self._run(statements.renew(self._names, self.incarnation, LEASE, time.time(), runs))
+        (told, faults), runs = self.faults(), self.running()
+        news = None if told == self._told else faults
+        asked = self._names, self.incarnation, LEASE, time.time(), runs
+        late = self._run(statements.renew(*asked, faults=news))
         if late is None:
             log.error("worker %s was declared dead: what it holds is lost to it", self.name)
             self._last = 0.0
             self._announce(uuid4())
             return
+        self._told = told
         self._mark(began)
         if self._gapless_since is not None and began - self._gapless_since >= LEASE:
             self._look_for_the_dead(began, late)

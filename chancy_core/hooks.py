@@ -6,8 +6,9 @@ raises must not keep the others from being asked, and its author must be named.
 
 import inspect
 import logging
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -16,13 +17,15 @@ import pluggy
 from attrs import define, field, frozen
 
 from chancy_core import hookspecs, registry
-from chancy_core.codec import shown
+from chancy_core.codec import clean, said, shown
 from chancy_core.errors import InvalidPlugin
 
 log = logging.getLogger("chancy.plugins")
 
 #: What a plugin's code may raise that is its own fault; cancellation is not.
 FAULTS = (Exception, SystemExit)
+#: How much is kept of what was said of a fault, in characters.
+KEPT = 200
 
 
 @define(eq=False)
@@ -38,6 +41,10 @@ class Plugin:
     path: str | None = None
     #: How often each of its hooks has failed.
     faults: Counter[str] = field(factory=Counter, init=False)
+    #: What was said of the last fault of each, and when, by `time.monotonic()`.
+    last: dict[str, tuple[str, float]] = field(factory=dict, init=False)
+    #: How many faults of each the process knows of for which this one runs functions.
+    told: Counter[str] = field(factory=Counter, init=False)
 
     def __str__(self) -> str:
         return f"plugin {self.name} ({self.origin})"
@@ -47,19 +54,25 @@ class Plugin:
         """Whether no attempt is to be made without its contexts."""
         return getattr(self.made, "required", False) is True
 
+    @property
+    def replaces(self) -> str | None:
+        """The name of the installed plugin in whose place it stands."""
+        return getattr(self.made, "replaces", None)
+
     def blame(self, hook: str, exc: BaseException | str) -> None:
         """Say that one of its hooks has failed: the first time, and whenever it was twice as often.
 
         *exc* is what it raised, or what it did.
         """
+        told = exc if isinstance(exc, str) else f"{type(exc).__name__}: {said(exc)}"
+        self.last[hook] = clean(told, KEPT), time.monotonic()
         self.faults[hook] += 1
         times = self.faults[hook]
         if times & (times - 1):
             return
-        said = exc if isinstance(exc, str) else f"{type(exc).__name__}: {exc}"
         trace = None if isinstance(exc, str) or times > 1 else exc
         often = f" ({times:,} times by now)" if times > 1 else ""
-        log.error("%s: %s is left out%s: %s", self, hook, often, said, exc_info=trace)
+        log.error("%s: %s is left out%s: %s", self, hook, often, told, exc_info=trace)
 
     @contextmanager
     def blamed(self, hook: str) -> Iterator[None]:
@@ -155,6 +168,26 @@ class Hooks:
                 continue
             if answer is not None:
                 yield one.plugin, answer
+
+    def news(self) -> list[tuple[str, str, int, str]]:
+        """Return what has gone wrong here since this was last asked, for `hear` elsewhere."""
+        found = []
+        for plugin in self.plugins:
+            for hook, times in list(plugin.faults.items()):
+                if times > plugin.told[hook]:
+                    found.append(
+                        (plugin.name, hook, times - plugin.told[hook], plugin.last[hook][0])
+                    )
+                    plugin.told[hook] = times
+        return found
+
+    def hear(self, news: Iterable[Sequence[Any]]) -> None:
+        """Count what has gone wrong in another process, which has logged it."""
+        plugins = {plugin.name: plugin for plugin in self.plugins}
+        for name, hook, times, told in news:
+            if name in plugins:
+                plugins[name].last[hook] = clean(str(told), KEPT), time.monotonic()
+                plugins[name].faults[hook] += int(times)
 
     def whose(self, frame: FrameType | None) -> str:
         """Return the plugins that a stack leads through, or "": within a job, it is the job's."""

@@ -144,6 +144,8 @@ def chancy_job_context(
 def chancy_verdict(job: QueuedJob, outcome: Outcome) -> Verdict | None:
     """Decide what becomes of a job after an attempt; first answer wins, else `outcome.settle` does.
 
+    With the verdict's *meta* it writes into that of the job, for whoever looks, or for itself.
+
     Not asked when somebody cancelled the job, its worker stopped, or its row is unreadable. A job
     that is to be run at most once cannot be sent back.
     """

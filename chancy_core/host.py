@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from typing import Any, Protocol, TypeVar, overload
 from uuid import UUID
 
-from attrs import frozen
+from attrs import define, field
 
 from chancy_core.events import Events
 from chancy_core.job import Job, QueuedJob, Reference
@@ -105,15 +105,52 @@ class WorkerHost(Protocol):
     def running(self) -> Sequence[QueuedJob]:
         """The jobs that run here at this moment, or have been claimed and are about to."""
 
+    @property
+    def slots(self) -> int:
+        """How many jobs may run here at once, of all queues that it runs at this moment."""
 
-@frozen
+    @property
+    def stale(self) -> int:
+        """How many outcomes were discarded here, since they came too late to count."""
+
+
+@define(eq=False)
 class Service:
     """What runs as long as a worker does: *run* is awaited, and once more if it raises.
 
+        service = Service("cron", keep, patience=120)
+
     One that returns is done. It is cancelled when the worker stops, after the last outcome has
-    been written.
+    been written. Where it says for how many seconds it may be silent, it calls `beat` more often
+    than that; else it is taken for one that hangs, is cancelled, named, and begun again.
     """
 
     #: What the log calls it.
     name: str
     run: Callable[[], Awaitable[object]]
+    #: The most seconds between two calls of `beat`; None if it makes none.
+    patience: float | None = field(default=None, kw_only=True)
+    #: What keeps it from its work, as it said last; None if nothing does.
+    trouble: str | None = field(default=None, init=False)
+    _scope: Any = field(default=None, init=False, repr=False)
+
+    def beat(self, trouble: str | None = None) -> None:
+        """Say that it goes on, and what keeps it from its work, if something does.
+
+        `chancy check` names that, until it is called without. For the event loop that runs it.
+        """
+        self.trouble = trouble
+        if self._scope is not None and self.patience is not None:
+            from anyio import current_time  # not for child processes, which have no services
+
+            self._scope.deadline = current_time() + self.patience
+
+    def watch(self, scope: Any) -> None:
+        """Have what runs in a cancel scope end if it is silent for too long."""
+        self._scope = scope
+        self.beat()
+
+    @property
+    def called(self) -> str:
+        """How a fault of it is told of, beside those of hooks."""
+        return f"its service {self.name!r}"

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from attrs import field, fields, frozen
 
-from chancy_core import codec
-from chancy_core.bounds import check_due, check_integer, check_text
+from chancy_core import codec, versions
+from chancy_core.bounds import check_due, check_flag, check_integer, check_text
 from chancy_core.errors import AttemptOver, ChancyError, InvalidJob, JobFailed, TimeLimitExceeded
 from chancy_core.limit import Limit, LimitKind
 from chancy_core.options import JobOptions, Registered, check_options
@@ -58,18 +58,19 @@ class Job:
     exclusive: bool = False
     #: Whether what the function returns is stored.
     keep_result: bool = True
+    #: Which version of its function the arguments are for (`@job(version=...)`).
+    version: int = 1
 
     def __attrs_post_init__(self) -> None:
+        versions.take(self)
         check_text(self, "func", 1000)
         check_text(self, "queue", 400)
         if self.unique_key is not None:
             check_text(self, "unique_key", 512)
-        check_integer(self, "priority", -32_768)
-        check_integer(self, "max_attempts", 1)
+        for name, least in (("priority", -32_768), ("max_attempts", 1), ("version", 1)):
+            check_integer(self, name, least)
         for name in ("at_most_once", "exclusive", "keep_result"):
-            given = getattr(self, name)
-            if not isinstance(given, bool):
-                raise InvalidJob(f"job {self.func!r}: {name} is a bool, not {codec.shown(given)}")
+            check_flag(self, name)
         if self.at_most_once and self.max_attempts != 1:
             raise InvalidJob(
                 f"job {self.func!r}: at_most_once leaves no second attempt: max_attempts must be "
@@ -149,7 +150,8 @@ class Job:
         Of a stored job, what was asked for. Raises `InvalidValue` for arguments or a meta that
         have no JSON form.
         """
-        packed = {name: getattr(self, name) for name in _FIELDS}
+        packed = {name: getattr(self, name) for name in _FIELDS if name != "version"}
+        packed["meta"] = versions.written(self)
         for name in ("kwargs", "meta"):
             text = codec.encode(packed[name], f"{name} of {self.func}")
             packed[name] = codec.decode(text)
@@ -227,6 +229,8 @@ class QueuedJob(Job):
     returned: Any = field(default=None, repr=codec.veiled)
     #: When its time is up, by `time.monotonic()` of the process that runs it.
     deadline: float | None = field(default=None, eq=False, repr=False)
+    #: What plugins of the worker tell those beside the function, by their names; never stored.
+    carried: Mapping[str, Any] | None = field(default=None, eq=False, repr=False)
     # What a call sets in the job that it injects: whether it is over, who hears of its progress.
     _over: ClassVar[bool] = False
     _heard: ClassVar[Any] = None
@@ -236,6 +240,14 @@ class QueuedJob(Job):
 
     def __getstate__(self) -> dict[str, Any]:  # a copy elsewhere has nobody to hear of it
         return {name: value for name, value in self.__dict__.items() if name != "_heard"}
+
+    def carry(self, name: str, value: Any) -> None:
+        """Let *value*, plain JSON data, be `carried` to where the function of this job runs.
+
+        For plugins, in `chancy_job_context`: what these tell those in `chancy_call_context`, in
+        another process as well.
+        """
+        object.__setattr__(self, "carried", {**(self.carried or {}), name: value})
 
     @property
     def retrying(self) -> bool:

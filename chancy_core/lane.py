@@ -208,11 +208,14 @@ class Lane:
         if self._events:
             self._events.emit("job.started", str(attempt.job.id), attempt.job)
 
-    def end(self, attempt: Attempt, outcome: Outcome) -> None:
-        """Decide what becomes of a job whose attempt has ended, and have it written."""
+    def end(self, attempt: Attempt, outcome: Outcome, seconds: float | None = None) -> None:
+        """Decide what becomes of a job whose attempt has ended, and have it written.
+
+        *seconds* is how long it took.
+        """
         try:
             verdict = self.plugins.verdict(attempt.job, outcome)
-            self._settled(Settlement(attempt.job, outcome, verdict))
+            self._settled(Settlement(attempt.job, outcome, verdict, seconds))
         finally:
             self.leave(attempt)
         if self.queue.eager_polling:

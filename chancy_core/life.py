@@ -112,6 +112,7 @@ class _Life:
         )
         self._load = Load(self._claimer.lanes, hears=worker.chancy.notifications)
         heartbeat.running = self._load.text
+        heartbeat.faults = self._plugins.faults.told
         heartbeat.remote = lambda: remote(self._claimer.lanes.known)
         self._watchdog = Watchdog(
             worker.name,

@@ -4,10 +4,12 @@ executor.run -> Outcome -> settle(job, outcome) -> Verdict -> the row
 """
 
 import enum
+from collections.abc import Mapping
 from itertools import takewhile
+from typing import Any
 from uuid import UUID
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from chancy_core import codec
 from chancy_core.job import Failure, QueuedJob, State
@@ -23,7 +25,7 @@ class Kind(enum.StrEnum):
     CHILD_DIED = "child-died"
     SNOOZED = "snoozed"  #: the function asked to be begun again later: nothing went wrong
     UNSUPPORTED = "unsupported"  #: the queue's executor cannot run such a job
-    UNKNOWN_FUNCTION = "unknown-function"  #: this worker's code has not registered it
+    UNKNOWN_FUNCTION = "unknown-function"  #: this worker's code has not registered it, or older
     UNPREPARED = "unprepared"  #: a plugin that it needs could not prepare it here
     UNREADABLE = "unreadable"  #: somebody wrote nonsense into the job's row
     CANCELLED = "cancelled"  #: somebody asked for it
@@ -58,6 +60,8 @@ class Verdict:
     #: Whether the attempt counts against `max_attempts`.
     counted: bool = True
     delay: float = 0.0
+    #: Entries that the job's meta is to have: they replace what its function has left there.
+    meta: Mapping[str, Any] | None = field(default=None, repr=codec.veiled)
 
 
 @frozen
@@ -67,6 +71,8 @@ class Settlement:
     job: QueuedJob
     outcome: Outcome
     verdict: Verdict
+    #: How many seconds the attempt took, by the worker's own clock; None if none was made here.
+    seconds: float | None = field(default=None, eq=False)
 
 
 @frozen
@@ -90,6 +96,8 @@ _CLEAR = {
 REFUSED = frozenset({Kind.UNKNOWN_FUNCTION, Kind.UNPREPARED})
 #: How long a job that all workers refuse is offered around, in seconds.
 UNKNOWN_TIMEOUT = 3600.0
+#: How the message of a refusal ends: with who refused it.
+_BY = " [worker "
 
 
 def settle(job: QueuedJob, outcome: Outcome) -> Verdict:
@@ -111,6 +119,17 @@ def settle(job: QueuedJob, outcome: Outcome) -> Verdict:
     if outcome.kind is Kind.SHUTDOWN:  # what was begun may not be begun again if at most once
         return Verdict(State.LOST if job.at_most_once else State.PENDING, counted=False)
     return Verdict(State.FAILED if job.attempts + 1 >= job.max_attempts else State.PENDING)
+
+
+def refused_by(failure: Failure, worker: str) -> Failure:
+    """Return the failure of a refused attempt, which says by its name whose code refused it."""
+    return evolve(failure, message=f"{failure.message}{_BY}{codec.clean(worker)}]")
+
+
+def refuser(message: str) -> str | None:
+    """Return the name of the worker that refused, by the message of the failure; None: unknown."""
+    _, by, name = message.rpartition(_BY)
+    return name.removesuffix("]") if by else None
 
 
 def _snoozed(job: QueuedJob, delay: float) -> Verdict:

@@ -62,7 +62,7 @@ _OWN = {
 #: What of a job crosses as it is, besides those fields that need to be written out.
 _PLAIN = (
     *("func", "queue", "priority", "max_attempts", "unique_key", "at_most_once", "exclusive"),
-    *("keep_result", "attempts", "claims", "crashes", "cancelling"),
+    *("keep_result", "version", "attempts", "claims", "crashes", "cancelling"),
 )
 _IDS = ("id", "worker", "lease_id")
 _INSTANTS = ("created_at", "scheduled_at", "started_at")
@@ -84,6 +84,8 @@ def request(call: Call) -> bytes:
         [attrs.asdict(failure) for failure in job.errors],
         job.meta,
         left,
+        job.carried,
+        True,  # faults of plugins may be told of with the reply
     ]
     return f"{json.dumps(head)}\n{call.arguments}".encode()
 
@@ -94,6 +96,9 @@ def reply(call: Call, answer: bytes) -> codec.Encoded:
     Raises `Raised`, or the error of ours that ended the call.
     """
     kind, meta, body = answer.split(b"\n", 2)
+    kind, _, faults = kind.partition(b"\t")
+    if faults:
+        call.hooks.hear(json.loads(faults))
     call.new_meta = meta.decode() or None
     if kind == b"ok":
         return codec.Encoded(body, "utf-8")
@@ -167,7 +172,7 @@ def perform(
     Whatever the function raises, `SystemExit` included, is an outcome: it never ends the process
     that performs it.
     """
-    call, refused = _call(message)
+    call, refused, tells = _call(message)
     call.hooks, call.hears = hooks, hears
     job = call.job
     try:
@@ -185,6 +190,8 @@ def perform(
     except BaseException as exc:  # noqa: BLE001 - whatever it raises is the job's outcome
         kind, body = _written(exc)
     call.hears = None  # what a thread of its says later is not that of the next
+    if tells and (faults := hooks.news()):
+        kind = f"{kind}\t{json.dumps(faults)}"
     return f"{kind}\n{call.changed_meta() or ''}\n{body}".encode()
 
 
@@ -198,13 +205,17 @@ def _written(exc: BaseException) -> tuple[str, str]:
     return "own" if raised.failure.type in _OWN else "error", json.dumps(told)
 
 
-def _call(message: bytes) -> tuple[Call, Exception | None]:
-    """Rebuild the call, and say why its arguments could not be read: the job is to blame."""
+def _call(message: bytes) -> tuple[Call, Exception | None, bool]:
+    """Rebuild the call, and say why its arguments could not be read: the job is to blame.
+
+    The last says whether the other end hears of faults of plugins.
+    """
     from datetime import datetime
     from uuid import UUID
 
     head, _, body = message.decode().partition("\n")
-    plain, ids, instants, limits, failed, meta, left = json.loads(head)
+    plain, ids, instants, limits, failed, meta, left, *more = json.loads(head)
+    carried, tells = more or (None, False)  # of a worker of the release before
     refused = None
     try:
         kwargs = codec.as_object(body)
@@ -220,5 +231,6 @@ def _call(message: bytes) -> tuple[Call, Exception | None]:
         kwargs=kwargs,
         meta=meta,
         state=State.RUNNING,
+        carried=carried,
     )
-    return Call(job, body, time_left=left), refused
+    return Call(job, body, time_left=left), refused, tells

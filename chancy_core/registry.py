@@ -8,19 +8,21 @@ import importlib
 import inspect
 import logging
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import FrameType, ModuleType
 from typing import Any, ParamSpec, TypeVar, Unpack, overload
 
 from chancy_core.errors import ChancyError, InvalidJob, UnknownFunction
 from chancy_core.function import JobFunction
 from chancy_core.job import Job, JobOptions
+from chancy_core.versions import Upcaster
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 log = logging.getLogger("chancy.jobs")
 
+#: By their names, and by those that they had before.
 _functions: dict[str, JobFunction[..., Any]] = {}
 #: The module that is being loaded for its jobs, in a process that runs them for another.
 _loading: list[str] = []
@@ -34,13 +36,22 @@ _NAMED = ""
 def job(func: Callable[P, R], /) -> JobFunction[P, R]: ...
 @overload
 def job(
-    *, name: str | None = None, needs: str | Iterable[str] = (), **options: Unpack[JobOptions]
+    *,
+    name: str | None = None,
+    aliases: str | Iterable[str] = (),
+    version: int = 1,
+    upcasters: Mapping[int, Upcaster] = {},
+    needs: str | Iterable[str] = (),
+    **options: Unpack[JobOptions],
 ) -> Callable[[Callable[P, R]], JobFunction[P, R]]: ...
 def job(
     func: Callable[P, R] | None = None,
     /,
     *,
     name: str | None = None,
+    aliases: str | Iterable[str] = (),
+    version: int = 1,
+    upcasters: Mapping[int, Upcaster] = {},
     needs: str | Iterable[str] = (),
     **options: Unpack[JobOptions],
 ) -> Any:
@@ -59,25 +70,53 @@ def job(
     `{"hard-kill", "memory-limit"}`: on another the job fails at once, and where the queue was
     declared by the same application, the push is refused.
 
-    Raises `InvalidJob` when another function has the name already, for an option that does not
-    exist, for a generator or a method, and for positional-only or `*args` parameters, which no
-    job can fill.
+    *aliases* are names that the function had before: jobs that are in the database under one of
+    them find it, and nothing is pushed under them.
+
+    *version* is that of its arguments, which jobs carry with them. It is raised when a change of
+    the signature leaves jobs behind that do not fit any more, and *upcasters* has for each version
+    before it a function that makes of a dict of such arguments, as plain JSON data, a dict of the
+    next: `version=2, upcasters={1: add_a_currency}`.
+
+    Raises `InvalidJob` when another function has one of the names already, for an option that does
+    not exist, for a version to which some older one could not be lifted, for a generator or a
+    method, and for positional-only or `*args` parameters, which no job can fill.
     """
 
     def register(func: Callable[P, R]) -> JobFunction[P, R]:
         if not callable(func) or isinstance(func, JobFunction | type):
             raise InvalidJob(f"@job decorates functions that are no jobs yet, and not {func!r}")
-        made = JobFunction(func, name or default_name(func), options, needs)
-        other = _functions.get(made.name)
-        if other is not None and _place(other.func) != _place(func):
-            raise InvalidJob(
-                f"two functions want to be the job {made.name!r}: {_place(other.func)} and "
-                f"{_place(func)}; give one of them @job(name=...)"
-            )
-        _functions[made.name] = made
+        made = JobFunction(
+            func,
+            name or default_name(func),
+            options,
+            needs,
+            aliases=aliases,
+            version=version,
+            upcasters=upcasters,
+        )
+        _take(made)
         return made
 
     return register if func is None else register(func)
+
+
+def _take(made: JobFunction[..., Any]) -> None:
+    """Register a function under its names, or under none if another has one of them."""
+    names = (made.name, *made.aliases)
+    for name in names:
+        other = _functions.get(name)
+        if other is None or (other.name, _place(other.func)) == (made.name, _place(made.func)):
+            continue  # as when a module is loaded once more
+        which = "" if other.name == made.name else f", {other.name!r} and {made.name!r}"
+        raise InvalidJob(
+            f"two functions want to be the job {name!r}{which}: {_place(other.func)} and "
+            f"{_place(made.func)}; give one of them @job(name=...), or another alias"
+        )
+    before = _functions.get(made.name)
+    for alias in before.aliases if before else ():
+        _functions.pop(alias, None)
+    _functions.update(dict.fromkeys(names, made))
 
 
 def _place(func: Callable[..., Any]) -> str:
@@ -107,7 +146,7 @@ def main_name() -> str:
 
 
 def lookup(name: str) -> JobFunction[..., Any]:
-    """Return the function registered as *name*.
+    """Return the function registered as *name*, or of which this is an alias.
 
     Raises `UnknownFunction` when this process has registered no such function.
     """
@@ -116,13 +155,23 @@ def lookup(name: str) -> JobFunction[..., Any]:
     except KeyError:
         raise UnknownFunction(
             f"no function is registered as {name!r} here; decorate it with @job and name its "
-            "module in Chancy(..., jobs=[...])"
+            "module in Chancy(..., jobs=[...]), or have it among the aliases of what it is now"
         ) from None
 
 
 def registered() -> list[str]:
     """Return the names of all functions that this process has registered, sorted."""
-    return sorted(_functions)
+    return sorted(name for name, made in _functions.items() if name == made.name)
+
+
+def canonical(name: str) -> str:
+    """Return the name that a function has now which jobs call *name*; unknown ones stay.
+
+    The row of a job keeps the name under which it was pushed: who goes by the names of functions,
+    such as a plugin with settings for each, asks here.
+    """
+    made = _functions.get(name)
+    return name if made is None else made.name
 
 
 def within_job(frame: FrameType | None) -> bool:
@@ -136,18 +185,24 @@ def within_job(frame: FrameType | None) -> bool:
 
 
 def find(name: str) -> JobFunction[..., Any] | None:
-    """Return the function registered as *name*, or None."""
+    """Return the function registered as *name*, or of which this is an alias, or None."""
     return _functions.get(name)
 
 
 def check_call(job: Job) -> None:
     """Raise `InvalidJob` if the job's arguments are not those that its function takes.
 
-    Their names are compared with the signature, if this process has registered the function.
+    Their names are compared with the signature, if this process has registered the function: of
+    older arguments once they are lifted. Those of a newer version are for newer code to judge.
+    Raises `InvalidValue` when they cannot be lifted.
     """
     made = _functions.get(job.func)
-    if made is not None:
+    if made is None:
+        return
+    if job.version == made.version:
         made.check(job.kwargs)
+    elif job.version < made.version:
+        made.lift(job.kwargs, job.version)
 
 
 def import_jobs(modules: Iterable[str]) -> None:
@@ -171,9 +226,11 @@ def _offer(module: ModuleType) -> None:
         if not own or (name.startswith("_") if public is None else name not in public):
             continue
         try:
-            _functions[within + name] = JobFunction(func, within + name)
+            made = JobFunction(func, within + name)
         except InvalidJob as exc:
             log.debug("%s is offered as no job: %s", within + name, exc)
+        else:
+            _take(made)
 
 
 def sources() -> list[tuple[str, str | None]]:

@@ -66,7 +66,7 @@ RIGHTS = tuple(
         ("work", "UPDATE", "rates", "tat rate_limit rate_limit_window"),
         ("work", "SELECT", "workers", ""),
         ("work", "INSERT", "workers", _ANNOUNCED),
-        ("work", "UPDATE", "workers", "expires_at dead clock_offset running"),
+        ("work", "UPDATE", "workers", "expires_at dead clock_offset running faults"),
         ("work", "DELETE", "workers", ""),
         ("look", "USAGE", "schema", ""),
         ("look", "EXECUTE", "now()", ""),

@@ -7,11 +7,11 @@ from typing import Any
 import anyio
 from attrs import define, evolve, field
 
-from chancy_core import codec, errors
+from chancy_core import codec, errors, versions
 from chancy_core.beside import NOBODY
 from chancy_core.executor import Call, Executor
 from chancy_core.job import LimitKind, QueuedJob
-from chancy_core.outcome import COUNTED, Kind, Outcome
+from chancy_core.outcome import COUNTED, REFUSED, Kind, Outcome, refused_by
 from chancy_core.perform import Raised
 from chancy_core.plugins import WorkerPlugins
 from chancy_core.plugins.contexts import AttemptContexts
@@ -46,6 +46,7 @@ class Attempt:
     #: What was written last of its progress.
     reported: Progress | None = None
     _call: Call | None = None
+    _plugins: WorkerPlugins | None = None
     _told_at: float | None = None
 
     @property
@@ -88,6 +89,7 @@ class Attempt:
         if claimed.unreadable is not None:
             return Outcome(Kind.UNREADABLE, failure=claimed.unreadable)
         job = claimed.job
+        self._plugins = plugins
         limit = job.limit(LimitKind.TIME) if job.limits else None
         hooks = plugins.beside if plugins else NOBODY
         contexts = plugins.contexts(job) if plugins else None
@@ -156,7 +158,9 @@ class Attempt:
         meta = None if self._call is None else self._call.changed_meta()
         if outcome.kind is Kind.SNOOZED:
             meta = _snoozed_again(self.job, meta)
-        return outcome if meta is None else evolve(outcome, meta=meta)
+        if meta is None:
+            return outcome
+        return evolve(outcome, meta=versions.kept(meta, self.job.version))
 
     def _failed(self, exc: BaseException) -> Outcome:
         raised = Raised.of(exc)
@@ -172,6 +176,8 @@ class Attempt:
         if self._call is not None and self._call.output:
             trace, printed = failure.traceback.rstrip(), self._call.output
             failure = evolve(failure, traceback=f"{trace}\n--- output of the child ---\n{printed}")
+        if kind in REFUSED and self._plugins is not None:
+            failure = refused_by(failure, self._plugins.worker_name)
         failure = evolve(failure, attempt=number, kind=kind.value)
         return Outcome(
             kind, failure=failure, classes=raised.classes, retry_after=raised.retry_after

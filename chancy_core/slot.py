@@ -26,6 +26,8 @@ class Slot:
     def __init__(self, lane: "Lane") -> None:
         self._lane = lane
         self._attempt: Attempt | None = None
+        #: When that began, by the monotonic clock.
+        self._began = 0.0
 
     async def run(self) -> None:
         """Run the jobs that the lane has for it, until it is one too many."""
@@ -34,13 +36,13 @@ class Slot:
         try:
             while await self._run_some():
                 if self._attempt is not None:  # its end was what the scope was used for
-                    self._over(self._attempt.cut())
+                    self._over(self._attempt.cut(), monotonic())
         except anyio.get_cancelled_exc_class():
             if anyio.current_effective_deadline() == float("-inf"):
                 raise  # it is we who have cancelled it
             # A job has cancelled the very task that ran it: the next job gets a fresh one.
             if self._attempt is not None:
-                self._over(self._attempt.cut())
+                self._over(self._attempt.cut(), monotonic())
             lane.start()
         finally:
             if self._attempt is not None:
@@ -49,7 +51,7 @@ class Slot:
     async def _run_some(self) -> bool:
         """Run jobs in one scope, until that was cancelled; False says that the slot may go."""
         lane, task = self._lane, anyio.get_current_task()
-        began = since = monotonic()
+        self._began = since = monotonic()
         with anyio.CancelScope() as scope:
             while not scope.cancel_called:
                 claimed = lane.take()
@@ -57,19 +59,20 @@ class Slot:
                     claimed = await lane.turn()
                     if claimed is None:
                         return False
-                    began = since = monotonic()
+                    self._began = since = monotonic()
                 self._attempt = Attempt(claimed, task, scope)
                 lane.begin(self._attempt)
-                self._over(await self._attempt.within(lane.executor, lane.plugins))
-                now = monotonic()
+                outcome = await self._attempt.within(lane.executor, lane.plugins)
+                began, now = self._began, monotonic()
+                self._over(outcome, now)
                 lane.ahead.took(now - began)
-                began = now
+                self._began = now
                 if now - since > BUSY or task.has_pending_cancellation():
                     await checkpoint()
-                    began = since = monotonic()
+                    self._began = since = monotonic()
         return True
 
-    def _over(self, outcome: Outcome) -> None:
+    def _over(self, outcome: Outcome, now: float) -> None:
         attempt, self._attempt = self._attempt, None
         assert attempt is not None
-        self._lane.end(attempt, outcome)
+        self._lane.end(attempt, outcome, now - self._began)

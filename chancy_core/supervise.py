@@ -19,22 +19,27 @@ FIRST, MOST = 0.5, 60.0
 async def supervise(plugin: Plugin, service: Service) -> None:
     """Run a service until it returns, or is cancelled; one that raises is named, and begins again.
 
-    The pauses between double, and begin anew once it has lasted for longer than the longest.
+    So is one that was silent for longer than it may be. The pauses between double, and begin anew
+    once it has lasted for longer than the longest.
     """
     pause = FIRST
     while True:
         began = anyio.current_time()
         try:
-            await service.run()
+            with anyio.CancelScope() as scope:
+                service.watch(scope)
+                await service.run()
         except FAULTS as exc:
-            plugin.blame(f"its service {service.name!r}", exc)
+            plugin.blame(service.called, exc)
         except anyio.get_cancelled_exc_class() as exc:
             if _wanted():
                 raise
-            plugin.blame(f"its service {service.name!r}", exc)
+            plugin.blame(service.called, exc)
         else:
-            log.info("%s: its service %r is done", plugin, service.name)
-            return
+            if not scope.cancelled_caught:
+                log.info("%s: its service %r is done", plugin, service.name)
+                return
+            plugin.blame(service.called, f"it was not heard of for {service.patience} s")
         if anyio.current_time() - began > MOST:
             pause = FIRST
         await anyio.sleep(pause)

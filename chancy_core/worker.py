@@ -146,6 +146,17 @@ class Worker:
         """The jobs that run here at this moment, or have been claimed and are about to."""
         return [claimed.job for lane in self.lanes or () for claimed in lane.held]
 
+    @property
+    def slots(self) -> int:
+        """How many jobs may run here at once, of all queues that it runs at this moment."""
+        lanes = self.lanes.current.values() if self.lanes else ()
+        return sum(lane.executor.concurrency for lane in lanes if lane.opened)
+
+    @property
+    def stale(self) -> int:
+        """How many outcomes were discarded here: their lease was lost before they were written."""
+        return 0 if self.vitals is None else self.vitals.stale
+
     async def start(self) -> None:
         """Work until stopped. Must be called inside `async with chancy`.
 

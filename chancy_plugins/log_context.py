@@ -24,9 +24,7 @@ _NO_JOB = {"job_id": "", "queue": "", "func": "", "attempt": 0}
 def fields() -> dict[str, Any]:
     """Return `job_id`, `queue`, `func` and `attempt` of the job that runs here, or nothing.
 
-    For logging libraries that make no records of the standard library's. A processor of structlog:
-
-        lambda logger, method, event: log_context.fields() | event
+    For logging libraries that make no records of the standard library's, such as loguru.
     """
     job = _running.get()
     if job is None:
@@ -37,6 +35,17 @@ def fields() -> dict[str, Any]:
         "func": job.func,
         "attempt": job.attempts + 1,
     }
+
+
+def structlog_processor(logger: Any, method: str, event: Any) -> Any:  # noqa: ARG001
+    """Add them to what structlog logs: a processor, before the one that renders.
+
+        structlog.configure(processors=[log_context.structlog_processor, ...])
+
+    What an event says itself takes the place of ours. What is logged where no job runs stays as it
+    is.
+    """
+    return fields() | event
 
 
 @functools.cache

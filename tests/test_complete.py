@@ -111,7 +111,11 @@ def test_the_error_tree_is_drawn_as_it_is() -> None:
         ("reference/settings", "## Of a `Chancy`", parameters(Chancy)),
         ("reference/settings", "## Of a `Worker`", parameters(Worker)),
         ("queues", "## Settings", {field.name for field in fields(Queue)}),
-        ("jobs", "## Settings", {field.name for field in fields(Job)} - {"func", "kwargs"}),
+        (
+            "jobs",
+            "## Settings",
+            {field.name for field in fields(Job)} - {"func", "kwargs", "version"},
+        ),
     ],
     ids=["Chancy", "Worker", "Queue", "Job"],
 )

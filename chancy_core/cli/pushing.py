@@ -145,7 +145,7 @@ def _find(func: str, words: tuple[str, ...], here: Invocation, *, unchecked: boo
     """Return the job of the function that is meant, with its arguments checked if it is known."""
     app = here.app
     registry.import_jobs(app.jobs)
-    known = registry.registered()
+    func, known = registry.canonical(func), registry.registered()
     matching = [func] if func in known else [name for name in known if name.endswith(f".{func}")]
     if len(matching) == 1:
         made = registry.lookup(matching[0])

@@ -13,9 +13,9 @@ from chancy_core.installed import find_executor
 from chancy_core.postgres import CallTimeout
 from chancy_core.queue import Queue
 from chancy_core.store import statements
-from chancy_core.store.roster import WorkerInfo
+from chancy_core.store.roster import Fault, WorkerInfo
 from chancy_core.store.rows import Queues
-from chancy_core.store.standing import Aside, Waiting
+from chancy_core.store.standing import Aside, Refused, Waiting
 
 if TYPE_CHECKING:
     from chancy_core.app import Chancy
@@ -28,6 +28,15 @@ APART = 5.0
 COUNTING = 10.0
 #: How many workers a finding names.
 SHOWN = 5
+#: How often a job is refused before nobody is expected any more who knows it: within 75 s.
+ENOUGH = 5
+#: So many jobs are looked at: there may be more.
+MANY = 1000
+
+#: Seconds for which a plugin's fault is something wrong; after that, it is something to know.
+FRESH = 3600.0
+#: How many faults of plugins are told of.
+FAULTS = 50
 
 
 async def look(chancy: "Chancy") -> AsyncIterator[Finding]:
@@ -35,7 +44,8 @@ async def look(chancy: "Chancy") -> AsyncIterator[Finding]:
     workers = [worker for worker in await chancy.get_all_workers() if worker.alive]
     yield Finding("workers", True if workers else None, f"{len(workers)} are alive")
     queues = await chancy.store.run(statements.all_queues(chancy.names))
-    for finding in (*_agreement(workers), *_clocks(workers), *_unfit(queues)):
+    found = (*_agreement(workers), *_clocks(workers), *_plugins(workers), *_unfit(queues))
+    for finding in found:
         yield finding
     patient = evolve(chancy.store, call_timeout=COUNTING)
     try:
@@ -43,6 +53,8 @@ async def look(chancy: "Chancy") -> AsyncIterator[Finding]:
             yield _taken(waiting, queues, workers)
         for aside in await patient.run(statements.set_aside(chancy.names)):
             yield _aside(aside)
+        for refused in await patient.run(statements.refused(chancy.names)):
+            yield _unknown(refused, queues, workers)
     except CallTimeout:
         yield Finding("jobs", None, f"there are too many to be counted within {COUNTING:g} s")
 
@@ -89,6 +101,31 @@ def _clocks(workers: Sequence[WorkerInfo]) -> Iterator[Finding]:
             )
 
 
+def _plugins(workers: Sequence[WorkerInfo]) -> Iterator[Finding]:
+    """Say which plugins have failed, by what workers tell of them: each hook once."""
+    found: dict[tuple[str, str, str], list[tuple[Fault, str]]] = defaultdict(list)
+    for worker in workers:
+        for fault in worker.faults:
+            found[fault.plugin, fault.origin, fault.hook].append((fault, worker.name))
+    latest = sorted(found.values(), key=lambda told: min(fault.ago for fault, _ in told))
+    for told in latest[:FAULTS]:
+        last = min((fault for fault, _ in told), key=lambda fault: fault.ago)
+        times = sum(fault.times for fault, _ in told)
+        who = f"on {_some([name for _, name in told])}"
+        often = (
+            f"has failed {times:,} times {who}, last {last.ago:,.0f} s ago"
+            if times
+            else f"cannot do its work {who}"
+        )
+        yield Finding(
+            "plugins",
+            False if last.ago < FRESH else None,
+            f"{last.plugin} ({last.origin}): {last.hook} {often}: {last.said}",
+            "look into the log of that worker; to do without it: CHANCY_DISABLED_PLUGINS="
+            f"chancy.plugins:{last.plugin}",
+        )
+
+
 def _unfit(queues: Queues) -> Iterator[Finding]:
     for problem in queues.unsound.values():
         yield Finding("queues", False, problem, "declare it anew, with upsert=True")
@@ -111,7 +148,7 @@ def _taken(waiting: Waiting, queues: Queues, workers: Sequence[WorkerInfo]) -> F
     if queue.state == "paused":
         remedy = f"chancy queue resume {waiting.queue}"
         return Finding("jobs", None, f"{says}: the queue is paused", remedy)
-    if any(worker.matches(queue) and _keeps_to(worker, queue) for worker in workers):
+    if _takers(queue, workers):
         return Finding("jobs", True, says)
     return Finding(
         "jobs",
@@ -119,6 +156,10 @@ def _taken(waiting: Waiting, queues: Queues, workers: Sequence[WorkerInfo]) -> F
         f"{says}: no live worker takes them",
         f"start one that has a tag for {', '.join(sorted(queue.tags))}, and is not kept to others",
     )
+
+
+def _takers(queue: Queue, workers: Sequence[WorkerInfo]) -> list[WorkerInfo]:
+    return [worker for worker in workers if worker.matches(queue) and _keeps_to(worker, queue)]
 
 
 def _keeps_to(worker: WorkerInfo, queue: Queue) -> bool:
@@ -134,6 +175,23 @@ def _aside(aside: Aside) -> Finding:
         f"{aside.count:,} of {aside.queue!r} are {aside.state}: their workers died, the first "
         f"on {_at(aside.since)}",
         f"look at them by `chancy job list {filters}`, then retry or purge them",
+    )
+
+
+def _unknown(refused: Refused, queues: Queues, workers: Sequence[WorkerInfo]) -> Finding:
+    """Say who does not know what jobs call; it is wrong unless somebody may yet know it."""
+    takers = {w.name for q in queues.sound if q.name == refused.queue for w in _takers(q, workers)}
+    hope = refused.times < ENOUGH and takers - refused.by
+    many = "at least " if refused.count >= MANY else ""
+    version = f" with arguments of version {refused.version}" if refused.version else ""
+    return Finding(
+        "functions",
+        None if hope else False,
+        f"{many}{refused.count:,} jobs of {refused.queue!r}, the first of {_at(refused.since)}, "
+        f"call {refused.func!r}{version}; refused by {_some(list(refused.by)) or 'somebody'}: "
+        f"{refused.said}",
+        "let workers of this queue run code that has it; if it was renamed, name it among the "
+        "aliases of what it is now. After an hour of refusals such a job fails",
     )
 
 

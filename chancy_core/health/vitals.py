@@ -38,6 +38,11 @@ class Vitals:
         #: What of it has ended, and should not have.
         self.ended: list[str] = []
 
+    @property
+    def stale(self) -> int:
+        """How many outcomes came too late to count."""
+        return self._settler.stale
+
     def look(self) -> Health:
         """Return how the worker is."""
         dead, idle = tuple(self._dead()), tuple(self._idle())

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from chancy_core import codec
+from chancy_core import codec, versions
 from chancy_core.beside import Beside
 from chancy_core.hooks import Plugin, answered
 from chancy_core.host import Application
@@ -43,6 +43,7 @@ class Plugins(Beside):
             with plugin.blamed(hook):
                 codec.encode(answer, "what it adds to the meta")
                 added = {**answer, **added}
+        added.pop(versions.VERSION, None)  # as in the meta of another job, which somebody passes on
         return added
 
     def pushed(self, references: Sequence[Reference]) -> None:

@@ -37,22 +37,27 @@ class AttemptContexts:
         return self
 
     async def _enter(self, one: Implementation) -> None:
+        try:
+            context = one.call(self._given)
+        except FAULTS as exc:
+            self._fail(one.plugin, exc)
+            return
+        if context is not None:  # as of most jobs, for most plugins: then no scope is made
+            await self._enter_in_time(one.plugin, context)
+
+    async def _enter_in_time(self, plugin: Plugin, context: Any) -> None:
         scope = anyio.CancelScope(deadline=anyio.current_time() + LIMIT)
         scope.__enter__()
         try:
-            context = one.call(self._given)
-            if context is not None:
-                await context.__aenter__()
-                self._entered.append((one.plugin, context, scope))
+            await context.__aenter__()
+            self._entered.append((plugin, context, scope))
         except BaseException as exc:
             late = scope.__exit__(type(exc), exc, exc.__traceback__)
             if not late and not isinstance(exc, FAULTS):
                 raise
-            self._fail(one.plugin, f"it was not entered within {LIMIT} s" if late else exc)
+            self._fail(plugin, f"it was not entered within {LIMIT} s" if late else exc)
         else:
             scope.deadline = math.inf
-            if context is None:
-                scope.__exit__(None, None, None)
 
     def _fail(self, plugin: Plugin, problem: BaseException | str) -> None:
         plugin.blame(HOOK, problem)

@@ -20,11 +20,14 @@ GROUP = "chancy.plugins"
 def load(app: Application, given: Iterable[Any] = ()) -> Plugins:
     """Register what is installed, by name, and then what was *given* to the application.
 
-    An installed one that cannot be used is named in the log, and hides no other. Raises
-    `InvalidPlugin` for one of those that were given.
+    What was given may stand in the place of an installed one, by its name. An installed one that
+    cannot be used is named in the log, and hides no other. Raises `InvalidPlugin` for one of those
+    that were given.
     """
     plugins = Plugins(app)
-    for name in sorted(discovery.offers(GROUP), reverse=True):
+    beside = [_given(made) for made in given]
+    replaced = {plugin.replaces for plugin in beside}
+    for name in sorted(discovery.offers(GROUP).keys() - replaced, reverse=True):
         try:
             plugins.register(_installed(name))
         except (OfferError, InvalidPlugin) as exc:
@@ -33,8 +36,7 @@ def load(app: Application, given: Iterable[Any] = ()) -> Plugins:
             level = logging.INFO if extra else logging.ERROR
             log.log(level, "plugin %s is left out: %s", name, exc)
             plugins.broken[name] = str(exc)
-    for made in given:
-        plugin = _given(made)
+    for plugin in beside:
         plugins.register(plugin)
         if plugin.path is None and any(plugin is one.plugin for one in plugins.called_beside):
             log.warning(
@@ -68,7 +70,10 @@ def _given(made: Any) -> Plugin:
 
 
 def _path(made: Any) -> str | None:
-    """Return how another process finds an object: by its name in the module of its class."""
+    """Return how another process finds an object: as it says, or by its name beside its class."""
+    elsewhere = getattr(made, "elsewhere", None)
+    if isinstance(elsewhere, str):
+        return elsewhere
     module = sys.modules.get(type(made).__module__)
     if module is None or module.__name__ == "__main__":
         return None

@@ -1,17 +1,20 @@
 """The plugins as one worker has them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import anyio
 
+from chancy_core import codec
+from chancy_core.errors import InvalidValue
 from chancy_core.hooks import FAULTS, Implementation, Plugin, answered
 from chancy_core.host import Service, WorkerHost
 from chancy_core.job import QueuedJob
 from chancy_core.outcome import REFUSED, Kind, Outcome, Settlement, Verdict, settle
 from chancy_core.plugins.application import Plugins
 from chancy_core.plugins.contexts import AttemptContexts
+from chancy_core.plugins.faults import Faults
 from chancy_core.plugins.observing import Observers
 from chancy_core.queue import Queue
 from chancy_core.state import State
@@ -32,7 +35,14 @@ class WorkerPlugins:
         self.beside = plugins
         self.observers = Observers(plugins, worker)
         self._worker = worker
+        self._services: list[tuple[Plugin, Service]] = []
+        self.faults = Faults(lambda: plugins.plugins, lambda: self._services)
         self._resting: dict[Plugin, float] = {}
+
+    @property
+    def worker_name(self) -> str:
+        """What the worker is called."""
+        return self._worker.name
 
     def verdict(self, job: QueuedJob, outcome: Outcome) -> Verdict:
         """Decide what becomes of a job."""
@@ -90,6 +100,7 @@ class WorkerPlugins:
         for plugin, answer in self.beside.each(hook, worker=self._worker):
             with plugin.blamed(hook):
                 found += [(plugin, service) for service in _several(answer, Service)]
+        self._services += found
         return found
 
     @property
@@ -134,4 +145,15 @@ def _problem(job: QueuedJob, outcome: Outcome, answer: Any) -> str | None:
         return f"it answered a delay for a job that is {answer.state}, and not scheduled"
     if back and job.at_most_once and outcome.kind not in REFUSED:
         return "it sent a job back that is to be run at most once"
+    return None if answer.meta is None else _unfit(answer.meta)
+
+
+def _unfit(meta: Any) -> str | None:
+    """Return what is wrong with entries for a job's meta, or None."""
+    if not isinstance(meta, Mapping):
+        return f"it answered a verdict whose meta is {type(meta).__name__}, and no mapping"
+    try:
+        codec.encode(meta, "the meta of its verdict")
+    except InvalidValue as exc:
+        return str(exc)
     return None

@@ -14,7 +14,7 @@ from chancy_core.queue import Queue
 from chancy_core.statement import Row
 
 #: What reading JSON of the wrong shape may raise.
-_NONSENSE = (ValueError, TypeError, KeyError, AttributeError)
+_NONSENSE = (ValueError, TypeError, KeyError, AttributeError, OverflowError)
 
 
 @frozen
@@ -47,6 +47,23 @@ class Snapshot:
 
 
 @frozen
+class Fault:
+    """What has gone wrong with a plugin of a worker, as the worker tells it."""
+
+    #: The plugin, and the distribution that it is from.
+    plugin: str
+    origin: str
+    #: Its hook, or its service.
+    hook: str
+    #: How often that has failed; 0 for a service that says what keeps it from its work just now.
+    times: int
+    #: What was said the last time.
+    said: str
+    #: How many seconds ago that was, when the row was read.
+    ago: float
+
+
+@frozen
 class WorkerInfo:
     """The row of a worker's incarnation, which is its lease."""
 
@@ -72,6 +89,8 @@ class WorkerInfo:
     running: Snapshot | None = None
     #: When its row was read, by the database's clock.
     read_at: datetime | None = None
+    #: What has gone wrong with its plugins, the last first: of many faults the last few.
+    faults: tuple[Fault, ...] = ()
 
     def matches(self, queue: Queue) -> bool:
         """Return whether the queue's tags are for this worker, be it alive or not."""
@@ -96,6 +115,7 @@ def workers(rows: Sequence[Row]) -> list[WorkerInfo]:
             clock_offset=row[11] if isfinite(row[11] or 0) else None,
             running=_running(row[12]),
             read_at=row[13],
+            faults=_faults(row[14], row[13]),
         )
         for row in rows
     ]
@@ -124,6 +144,24 @@ def _running(text: str | None) -> Snapshot | None:
         return Snapshot(jobs, int(found["more"]), found.get("cpu"), found.get("memory"))
     except _NONSENSE:
         return None
+
+
+def _faults(text: str | None, read_at: datetime) -> tuple[Fault, ...]:
+    """Read the faults of plugins, as `plugins.faults` writes them; what makes no sense is none."""
+    if not text:
+        return ()
+    try:
+        found = codec.as_object(text)
+        since = (read_at - datetime.fromisoformat(found["at"])).total_seconds()
+        return tuple(_fault(told, max(0.0, since)) for told in found["told"])
+    except _NONSENSE:
+        return ()
+
+
+def _fault(told: Mapping[str, Any], since: float) -> Fault:
+    texts = {name: str(told[name]) for name in ("plugin", "origin", "hook", "said")}
+    ago = float(told["ago"]) + since
+    return Fault(times=int(told["times"]), ago=ago if isfinite(ago) else 0.0, **texts)
 
 
 def _running_job(told: Mapping[str, Any]) -> RunningJob:

@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 from attrs import field, frozen
 
-from chancy_core import codec
+from chancy_core import codec, versions
 from chancy_core.errors import InvalidQueue
 from chancy_core.job import Failure, Limit, LimitKind, QueuedJob, State
 from chancy_core.queue import Queue
@@ -79,6 +79,7 @@ def _made(
     *,
     kwargs: Mapping[str, Any],
     meta: dict[str, Any],
+    version: int,
     limits: tuple[Limit, ...],
     errors: tuple[Failure, ...],
     finished_at: datetime | None,
@@ -102,6 +103,7 @@ def _made(
         "at_most_once": row[13],
         "exclusive": row[14],
         "keep_result": row[15],
+        "version": version,
         "id": row[0],
         "state": _STATES[row[6]],
         "meta": meta,
@@ -117,16 +119,19 @@ def _made(
         "errors": errors,
         "returned": returned,
         "deadline": None,
+        "carried": None,
     })  # fmt: skip
     return made
 
 
 def _job(row: Row, finished_at: datetime | None = None, result: str | None = None) -> QueuedJob:
     """Read the columns that a claim and a look-up have in common."""
+    meta = {} if row[4] == "{}" else codec.as_object(row[4])
     return _made(
         row,
         kwargs=codec.as_object(row[3]),
-        meta={} if row[4] == "{}" else codec.as_object(row[4]),
+        version=versions.read(meta) if meta else 1,
+        meta=meta,
         limits=limits(row[5]) if row[5] else (),
         errors=failures(row[22]) if row[22] else (),
         finished_at=finished_at,
@@ -143,6 +148,7 @@ def _damaged(row: Row, exc: Exception, finished_at: datetime | None = None) -> Q
         row,
         kwargs={},
         meta={},
+        version=1,
         limits=(),
         errors=(failure,),
         finished_at=finished_at,

@@ -1,10 +1,12 @@
 """How a database stands: what is read of it to find out what threatens the promise."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 
 from attrs import frozen
 
+from chancy_core.outcome import refuser
 from chancy_core.statement import Row
 
 
@@ -127,3 +129,42 @@ class Waiting:
 def waiting(rows: Sequence[Row]) -> list[Waiting]:
     """Read the rows of `waiting`."""
     return [Waiting(*row) for row in rows]
+
+
+@frozen
+class Refused:
+    """Jobs of a queue that workers refuse, since their code does not know what they call."""
+
+    queue: str
+    func: str
+    #: Of their arguments, as it is written in their rows; None for the first.
+    version: str | None
+    count: int
+    #: When the first of them was pushed.
+    since: datetime
+    #: How often the one that has been refused most has been.
+    times: int
+    #: What the last worker said of one of them.
+    said: str
+    #: The names of workers that have refused them lately.
+    by: frozenset[str]
+
+
+def refused(rows: Sequence[Row]) -> list[Refused]:
+    """Read the rows of `refused`, each of which is of one job."""
+    kinds = defaultdict[tuple[str, str, str | None], list[Row]](list)
+    for row in rows:
+        kinds[row[0], row[1], row[2]].append(row)
+    return [
+        Refused(
+            queue=queue,
+            func=func,
+            version=version,
+            count=len(alike),
+            since=min(row[3] for row in alike),
+            times=max(row[4] for row in alike),
+            said=alike[0][5] or "",
+            by=frozenset(filter(None, (refuser(said or "") for row in alike for said in row[6]))),
+        )
+        for (queue, func, version), alike in sorted(kinds.items(), key=lambda kind: str(kind[0]))
+    ]

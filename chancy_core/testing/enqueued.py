@@ -140,7 +140,7 @@ def _name(func: _Function, subset: Mapping[str, Any]) -> str | None:
                 f"job {made.name!r} has no argument {key!r}: it takes "
                 f"{inspect.signature(made.func)}"
             )
-    return made.name
+    return func if isinstance(func, str) else made.name
 
 
 def _stored(subset: Mapping[str, Any]) -> dict[str, Any]:

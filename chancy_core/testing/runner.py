@@ -72,6 +72,7 @@ class Runner:
         self.chancy = chancy
         self.queues: dict[str, Queue] = {}
         self.running: list[QueuedJob] = []
+        self.slots = self.stale = 0
         self._plugins = WorkerPlugins(chancy.plugins, self)
         self._worker = uuid4()
 
@@ -115,11 +116,13 @@ class Runner:
         if claimed is None:
             return None
         executor = Here(await self._able(claimed))
+        began = anyio.current_time()
         outcome = await Attempt(claimed).run(executor, self._plugins)
+        seconds = anyio.current_time() - began
         if executor.raised is not None and not isinstance(executor.raised, _OF_JOBS):
             raise executor.raised  # such as `pytest.fail`: it is about the test, and not the job's
         verdict = self._plugins.verdict(claimed.job, outcome)
-        settlement = Settlement(claimed.job, outcome, verdict)
+        settlement = Settlement(claimed.job, outcome, verdict, seconds)
         await self._settle(settlement)
         return settlement, executor.raised
 

@@ -9,7 +9,7 @@ from chancy_core.hookspecs import hookimpl
 from chancy_core.host import Service, WorkerHost
 from chancy_plugins.cron.calls import CHANGED
 from chancy_plugins.cron.schedule import cronsim
-from chancy_plugins.cron.service import Timekeeper
+from chancy_plugins.cron.service import PATIENCE, Timekeeper
 
 cronsim()  # without it there is no plugin, and it is said here what to install
 
@@ -24,7 +24,9 @@ def chancy_worker_services(worker: WorkerHost) -> Iterable[Service]:
     async def keep() -> None:  # written here, so that a stack that leads here is the plugin's
         await keeper.run()
 
-    return [Service("cron", keep)]
+    service = Service("cron", keep, patience=PATIENCE)
+    keeper.beat = service.beat
+    return [service]
 
 
 @hookimpl

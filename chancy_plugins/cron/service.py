@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections.abc import Callable
 
 import anyio
 
@@ -23,6 +24,8 @@ STAGGER = (0.005, 0.05)
 MOST = 5.0
 #: Seconds between two looks where only a person can mend what is wrong.
 LASTING = 30.0
+#: Seconds after which one that has not been heard of is taken for one that hangs.
+PATIENCE = 120.0
 #: Seconds until fires are first forgotten, and then between two times.
 FIRST, HOURLY = 120.0, 3600.0
 
@@ -39,6 +42,8 @@ class Timekeeper:
 
     def __init__(self, app: Application) -> None:
         self._app = app
+        #: Says that it goes on, and what keeps it from its work, to whoever supervises it.
+        self.beat: Callable[[str | None], None] = lambda _: None
         self._firing = Firing(app)
         self._undeclared: dict[str, Entry] | None = None
         self._forgets_at = anyio.current_time() + random.uniform(0.5, 1.0) * FIRST
@@ -63,6 +68,7 @@ class Timekeeper:
                 if self._tries:
                     log.info("cron looks at its tables again")
                 self._tries, self._said = 0, None
+                self.beat(None)
             with anyio.move_on_after(pause):
                 await self._woken.wait()
 
@@ -105,7 +111,7 @@ class Timekeeper:
         self._forgets_at = anyio.current_time() + random.uniform(0.8, 1.0) * HOURLY
         database = self._app.database
         while await database.run(statements.forget(database.names)) >= statements.BATCH:
-            pass
+            self.beat(None)
 
     def _pause_after(self, exc: Exception) -> float:
         """Say what is wrong with the database, and answer for how many seconds it is left alone.
@@ -117,6 +123,8 @@ class Timekeeper:
             raise exc
         self._tries += 1
         mending = _MENDING.get(state or "")
+        if mending or self._tries > 1:  # one is nothing: whoever restarts a server causes it
+            self.beat(f"{mending or 'the database cannot be asked'} ({exc})")
         if mending is not None:
             if mending != self._said:
                 log.error("cron does not work on this worker: %s (%s)", mending, exc)

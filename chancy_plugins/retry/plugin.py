@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import define, field
 
-from chancy_core import codec
+from chancy_core import codec, registry
 from chancy_core.errors import InvalidPlugin, InvalidValue
 from chancy_core.function import JobFunction
 from chancy_core.hookspecs import hookimpl
@@ -97,7 +97,8 @@ class Retry:
         """Return the policy that holds for a job, or None."""
         if KEY in job.meta:
             return _brought(job)
-        found = (self.functions.get(job.func), self.queues.get(job.queue))
+        names = (job.func, registry.canonical(job.func))
+        found = (*map(self.functions.get, names), self.queues.get(job.queue))
         return next((policy for policy in found if policy is not None), self.default)
 
 

@@ -13,7 +13,8 @@ from chancy_core.discovery import survey
 SCRIPT = """\
 import json, logging, sys
 
-sys.modules["cronsim"] = None  # as if it were not installed
+for name in ("cronsim", "opentelemetry", "sentry_sdk"):
+    sys.modules[name] = None  # as if they were not installed
 
 import anyio
 
@@ -60,12 +61,14 @@ def test_the_rest_works_and_it_is_said_what_to_install(dsn: str, anyio_backend: 
     result, names, broken, said = json.loads(done.stdout)
     assert result == 3
     assert {"log-context", "recovery", "retry"} <= set(names)
-    assert broken.keys() == {"cron"}
-    assert "pip install 'chancy[cron]'" in broken["cron"]
+    extras = {"cron": "cron", "opentelemetry": "otel", "sentry": "sentry"}
+    assert broken.keys() == extras.keys()
     assert "pip install 'chancy[cron]'" in said
     lines = done.stderr.splitlines()
-    (told,) = (line for line in lines if "plugin cron" in line)
-    assert told.startswith("INFO plugin cron is left out: ")
+    for name, extra in extras.items():
+        assert f"pip install 'chancy[{extra}]'" in broken[name]
+        (told,) = (line for line in lines if f"plugin {name} " in line)
+        assert told.startswith(f"INFO plugin {name} is left out: ")
     assert not [line for line in lines if line.startswith(("WARNING", "ERROR"))]
 
 
@@ -79,3 +82,14 @@ def test_whoever_looks_at_what_is_installed_is_told(monkeypatch: pytest.MonkeyPa
         if "cronsim" in str(problem(offer)) and offer.name == "cron"
     }
     assert wrong == {("chancy.plugins", "cron"), ("chancy.commands", "cron")}
+
+
+def test_prometheus_says_what_to_install_and_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "chancy_plugins.prometheus.hooks", raising=False)
+    wrong = {
+        (offer.group, offer.name): str(problem(offer))
+        for offer in survey()
+        if "pip install 'chancy[prometheus]'" in str(problem(offer))
+    }
+    assert wrong.keys() == {("chancy.plugins", "prometheus")}

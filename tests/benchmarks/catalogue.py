@@ -55,6 +55,8 @@ PUSHES = (
     ),
 )
 
+PLAIN, PLUGGED = "no plugin", "all plugins"
+
 EXECUTORS = {  # and how many of the jobs each gets, so that none takes ten seconds
     "async": 1.0,
     "thread": 0.3,
@@ -104,6 +106,15 @@ DRAINS = (
         both("drains"),
         (Owed(OURS, 1_000),),
         reference=OURS,
+    ),
+    Cell(
+        "plugins",
+        "the drain with all plugins that are shipped, which nobody has asked for anything, and with"
+        " none, on asyncio",
+        100_000,
+        (ours(PLAIN, "drains", "--plain"), ours(PLUGGED, "drains")),
+        (Owed(PLUGGED, 0.9, PLAIN),),
+        reference=PLAIN,
     ),
     Cell(
         "executors",

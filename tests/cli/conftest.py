@@ -19,7 +19,7 @@ from chancy import Chancy, job
 chancy = Chancy()
 
 
-@job(queue="mail", max_attempts=5)
+@job(queue="mail", max_attempts=5, aliases=["app.hello"])
 async def welcome(name: str, times: int = 1) -> str:
     return f"Welcome, {name}" + "!" * times
 

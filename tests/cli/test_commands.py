@@ -57,6 +57,11 @@ def test_push(shell: Shell, chancy: Chancy) -> None:
     assert (job.kwargs, job.priority) == ({"name": "Bob"}, 3)
 
 
+def test_push_knows_a_function_by_its_former_name(shell: Shell, chancy: Chancy) -> None:
+    id_ = shell.people("push", "app.hello", "name=Ada").strip()
+    assert chancy.sync_get_job(id_).func == "app.welcome"
+
+
 def test_push_waits_for_the_result_if_it_is_told_to(shell: Shell, chancy: Chancy, dsn: str) -> None:
     with working(dsn):
         assert shell.people("push", "welcome", "name=Ada", "--wait") == "Welcome, Ada!\n"

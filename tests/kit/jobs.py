@@ -36,6 +36,11 @@ async def greet(name: str) -> str:
     return f"hello, {name}"
 
 
+@job(name="kit.renamed", aliases=["kit.former"], version=2, upcasters={1: lambda given: given})
+async def renamed(name: str) -> str:
+    return name
+
+
 @job(name="kit.plain", queue="mail")
 def plain(name: str = "") -> int:
     said.append(name)

@@ -5,10 +5,10 @@ from uuid import UUID
 
 import pytest
 
-from chancy import Chancy
+from chancy import Chancy, Job
 from chancy_core.errors import InvalidValue
 from chancy_core.testing import drain
-from tests.kit.jobs import Place, deliver, greet, plain
+from tests.kit.jobs import Place, deliver, greet, plain, renamed
 
 pytestmark = pytest.mark.anyio
 
@@ -40,6 +40,17 @@ async def test_values_are_compared_as_they_are_stored(chancy_app: Chancy, chancy
     assert len(chancy_enqueued.all(deliver, place=Place("Elm", 5))) == 1
     chancy_enqueued.assert_none(deliver, place=Place("Elm", 6))
     chancy_enqueued.assert_none(deliver, at=at + timedelta(seconds=1))
+
+
+async def test_a_job_under_a_former_name_is_found_by_it_and_run(
+    chancy_app: Chancy, chancy_enqueued
+):
+    former = await chancy_app.push(Job("kit.former", kwargs={"name": "Ada"}))
+    present = await chancy_app.push(renamed.bind("Bob"))
+    assert chancy_enqueued.assert_one("kit.former", name="Ada").id == former.id
+    assert chancy_enqueued.assert_one(renamed).id == present.id
+    ran = await drain(chancy_app)
+    assert [job.result() for job in ran.jobs] == ["Ada", "Bob"]
 
 
 def said_by(assertion, *args, **kwargs) -> str:

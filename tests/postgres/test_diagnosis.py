@@ -1,5 +1,6 @@
 """Each threat to the promise is really made, and found."""
 
+import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -11,8 +12,8 @@ import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from chancy import Chancy, Job, Queue, Worker
-from chancy_core.diagnosis import Finding, diagnose, server
+from chancy import Chancy, Job, JobFilter, Queue, Worker, job
+from chancy_core.diagnosis import Finding, diagnose, fleet, server
 from chancy_core.migrate import Line
 from chancy_core.postgres import Connection
 from chancy_core.store import statements
@@ -70,6 +71,7 @@ async def test_the_indexes_are_those_that_the_migrations_make(chancy: Chancy) ->
     others = (
         "migration",
         "cron",
+        "metric",
         "leader",
         "retention",
         "ageing",
@@ -227,6 +229,49 @@ async def test_workers_that_disagree(chancy: Chancy) -> None:
     assert versions in await noted(chancy)
 
 
+async def tell_faults(chancy: Chancy, name: str, **told: object) -> None:
+    """Have a worker whose plugin has failed."""
+    worker, fault = uuid4(), {"plugin": "acme", "origin": "chancy-acme 1.0", "said": "Harm: no"}
+    known = {"name": name, "hostname": "h", "pid": 1, "tags": ["*"], "lease": 60.0}
+    await chancy.store.run(statements.announce(chancy.names, worker, **known))
+    text = json.dumps([fault | told])
+    await chancy.store.run(statements.renew(chancy.names, worker, 60.0, faults=text))
+
+
+async def test_plugins_that_have_failed_in_workers(chancy: Chancy) -> None:
+    hook = {"hook": "chancy_job_context"}
+    await tell_faults(chancy, "one", **hook, times=1_000, ago=1800.0)
+    await tell_faults(chancy, "two", **hook, times=234, ago=20.0)
+    finding = (await wrong(chancy))["plugins"]
+    says = "acme (chancy-acme 1.0): chancy_job_context has failed 1,234 times on one, two, last 20"
+    assert finding.says.startswith(says)
+    assert finding.says.endswith(" s ago: Harm: no")
+    assert finding.remedy is not None
+    assert "CHANCY_DISABLED_PLUGINS=chancy.plugins:acme" in finding.remedy
+
+
+async def test_what_a_plugin_did_long_ago_is_noted_and_no_more(chancy: Chancy) -> None:
+    await tell_faults(chancy, "one", hook="chancy_configure", times=1, ago=7200.0)
+    assert await wrong(chancy) == {}
+    assert any("chancy_configure has failed 1 times on one" in note for note in await noted(chancy))
+
+
+async def test_a_service_that_cannot_do_its_work(chancy: Chancy) -> None:
+    await tell_faults(chancy, "one", hook="its service 'acme'", times=0, ago=0.0)
+    says = (await wrong(chancy))["plugins"].says
+    assert says == "acme (chancy-acme 1.0): its service 'acme' cannot do its work on one: Harm: no"
+
+
+async def test_of_many_faults_some_are_told(
+    chancy: Chancy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet, "FAULTS", 2)
+    for number, ago in enumerate((3.0, 1.0, 2.0)):
+        await tell_faults(chancy, "one", hook=f"chancy_{number}", times=1, ago=ago)
+    found = [f.says for f in await diagnose(chancy) if f.what == "plugins"]
+    assert ["chancy_1" in found[0], "chancy_2" in found[1], len(found)] == [True, True, 2]
+
+
 @pytest.mark.parametrize(
     ("by", "says"), [(3600, "3,600 s ahead of the"), (-86400, "86,400 s behind the")]
 )
@@ -276,3 +321,67 @@ async def taken(chancy: Chancy) -> dict[str, bool | None]:
     """Whether somebody takes the jobs of each queue that has some."""
     found = [f for f in await diagnose(chancy) if f.what == "jobs"]
     return {f.says.split("'")[1]: f.ok for f in found}
+
+
+@job(name="diagnosed.known")
+async def known() -> None: ...
+
+
+async def test_functions_that_workers_do_not_know(chancy: Chancy, dsn: str) -> None:
+    await chancy.declare(Queue("mail", executor="async"))
+    gone = [Job("acme.gone", queue="mail") for _ in range(2)]
+    newer = Job(known.name, queue="mail", version=7)
+    async with Worker(chancy, name="alpha") as worker:
+        with worker.events.subscribe("job.settled") as settled:
+            await chancy.push_many([*gone, newer, known.options(queue="mail").bind()])
+            for _ in range(4):
+                await settled.next(timeout=20)
+        told = await unknown(chancy)
+        assert [(ok, says.partition(", the first of ")[0]) for ok, says in told] == [
+            (False, "2 jobs of 'mail'"),
+            (False, "1 jobs of 'mail'"),
+        ]
+        first, second = (says.partition(" UTC, ")[2] for _, says in told)
+        assert first.startswith("call 'acme.gone'; refused by alpha: no function is registered")
+        assert second.startswith(
+            "call 'diagnosed.known' with arguments of version 7; refused by alpha: diagnosed.known "
+            "takes arguments up to version 1 here"
+        )
+        await tell(chancy, "kept to others", settings={"queues": ["q"]})
+        assert [ok for ok, _ in await unknown(chancy)] == [False, False]
+        # Somebody has not been asked yet, as while a release goes out: then it is only noted.
+        await tell(chancy, "beta")
+        assert [ok for ok, _ in await unknown(chancy)] == [None, None]
+        async with superuser(dsn) as conn:
+            await conn.execute(
+                "UPDATE chancy_jobs SET errors = jsonb_path_query_array("
+                "'[1, 2, 3, 4, 5]', '$[*]') || errors WHERE func = 'acme.gone'"
+            )
+        assert [ok for ok, _ in await unknown(chancy)] == [False, None]
+    async with superuser(dsn) as conn:  # they have come due, and nobody is there any more
+        await conn.execute("DELETE FROM chancy_workers")
+        await conn.execute("UPDATE chancy_jobs SET state = 'pending' WHERE func = 'acme.gone'")
+    assert [ok for ok, _ in await unknown(chancy)] == [False, False]
+    await chancy.retry_jobs(JobFilter(queue="mail"))
+    await chancy.cancel_jobs(JobFilter(queue="mail"))
+    assert await unknown(chancy) == []
+
+
+async def unknown(chancy: Chancy) -> list[tuple[bool | None, str]]:
+    """What is found of functions that workers do not know."""
+    return [(f.ok, f.says) for f in await diagnose(chancy) if f.what == "functions"]
+
+
+@pytest.mark.parametrize(
+    "errors",
+    ["{}", "[]", "[1]", '"x"', "null", '[{"kind": 7}]', '[{"kind": "unknown-function"}]'],
+)
+async def test_nonsense_in_the_errors_of_a_job_keeps_nobody_from_looking(
+    chancy: Chancy, dsn: str, errors: str
+) -> None:
+    await chancy.push(Job("f", queue="mail"))
+    async with superuser(dsn) as conn:
+        await conn.execute("UPDATE chancy_jobs SET errors = %s::jsonb", [errors])
+    told = await unknown(chancy)
+    assert len(told) == ("unknown" in errors)
+    assert all("refused by somebody" in says for _, says in told)

@@ -1,5 +1,6 @@
 """Pushing and claiming: what is stored once, and given to one worker only, in which order."""
 
+import json
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -335,11 +336,38 @@ async def test_renewing_tells_how_far_the_clock_is_ahead_and_moves_no_index(dsn:
         assert await store.run(statements.renew(NAMES, worker, 60, time.time() + 3600)) is not None
         (info,) = await store.run(statements.workers(NAMES))
         assert info.clock_offset == pytest.approx(3600, abs=5)
+        assert info.faults == ()
+        told = {"plugin": "acme", "origin": "acme 1.0", "hook": "chancy_configure", "times": 3}
+        text = json.dumps([told | {"said": "no", "ago": 2.5}])
+        assert await store.run(statements.renew(NAMES, worker, 60, faults=text)) is not None
+        assert await store.run(statements.renew(NAMES, worker, 60)) is not None  # nothing new
+        (info,) = await store.run(statements.workers(NAMES))
+        (fault,) = info.faults
+        assert (fault.plugin, fault.hook, fault.times, fault.said) == (
+            *("acme", "chancy_configure", 3, "no"),
+        )
+        assert 2.5 <= fault.ago < 60
     query = "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s"
     with psycopg.connect(dsn, autocommit=True) as conn:
         while (counted := conn.execute(query, ["chancy_workers"]).fetchone()) == (0, 0):
             conn.execute("SELECT pg_stat_clear_snapshot()")
-        assert counted == (1, 1)
+        assert counted == (3, 3)
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        *("7", "[]", "{}", '{"at": 1, "told": []}', '{"at": "2026-01-01", "told": []}'),
+        '{"at": "2026-01-01T00:00:00+00:00", "told": [7]}',
+        '{"at": "2026-01-01T00:00:00+00:00", "told": [{"times": 1e999}]}',
+    ],
+)
+async def test_faults_that_make_no_sense_are_none(dsn: str, nonsense: str) -> None:
+    async with opened(dsn) as store:
+        await announce(store)
+        await fetch(store, f"UPDATE {{workers}} SET faults = '{nonsense}'")
+        (info,) = await store.run(statements.workers(NAMES))
+    assert info.faults == ()
 
 
 async def test_a_lease_is_renewed_until_its_worker_is_declared_dead(dsn: str) -> None:

@@ -45,6 +45,7 @@ JOBS = st.builds(
     at_most_once=st.booleans(),
     exclusive=st.booleans(),
     keep_result=st.booleans(),
+    version=st.integers(1, 32_767),
 )
 
 
@@ -56,7 +57,7 @@ def test_a_packed_job_comes_back(job: Job) -> None:
 @given(JOBS)
 def test_of_a_stored_job_the_request_is_packed(job: Job) -> None:
     job = evolve(job, at_most_once=False, max_attempts=7)
-    asked = {name: getattr(job, name) for name in Job.unpack(job.pack()).pack()}
+    asked = {name: getattr(job, name) for name in (*Job.unpack(job.pack()).pack(), "version")}
     stored = QueuedJob(
         **asked, id=UUID(int=1), state=State.RUNNING, attempts=3, created_at=datetime.now(UTC)
     )

@@ -62,6 +62,7 @@ ASKED = st.fixed_dictionaries(
         "max_attempts": st.integers(-1, 40_000),
         "exclusive": st.booleans(),
         "keep_result": st.just(True),
+        "version": st.integers(1, 32_767),
         "limits": st.lists(
             st.builds(Limit, st.sampled_from(LimitKind), st.floats(0.001, 1e9)), max_size=2
         ),
@@ -108,7 +109,7 @@ def possible(fields: dict[str, Any]) -> bool:
 
 def same(job: Job, other: Job) -> bool:
     """Whether two jobs ask for the same; times are the same if they are the same instant."""
-    names = ("func", "kwargs", "meta", "queue", "unique_key", "priority", "max_attempts")
+    names = ("func", "kwargs", "meta", "queue", "unique_key", "priority", "max_attempts", "version")
     one, two = job.scheduled_at, other.scheduled_at
     due = one is None or (two is not None and one.astimezone(UTC) == two.astimezone(UTC))
     alike = all(getattr(job, name) == getattr(other, name) for name in names)

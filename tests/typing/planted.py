@@ -22,7 +22,11 @@ def total(numbers: list[int]) -> float:
     return sum(numbers) / 2
 
 
-@job(exclusive=True, keep_result=False)
+def in_whole_numbers(given: dict[str, Any]) -> dict[str, int]:
+    return {"x": round(given["x"])}
+
+
+@job(aliases=["acme.stamped"], version=2, upcasters={1: in_whole_numbers}, exclusive=True)
 async def stamp(x: int, *, me: QueuedJob = INJECTED) -> None:
     me.checkpoint()
     assert_type(me.time_remaining, float | None)
@@ -46,6 +50,8 @@ async def right(chancy: Chancy, sync: SyncPusher) -> None:
     assert_type(done, QueuedJob)
     assert_type(reference.id, UUID)
     assert_type(done.with_priority(1), Job)
+    assert_type((stamp.aliases, stamp.version), tuple[tuple[str, ...], int])
+    assert_type(Job("acme.stamped", kwargs={"x": 1}, version=2).version, int)
 
 
 def arguments() -> None:
@@ -82,6 +88,15 @@ def options() -> None:
     Job.from_func(welcome, quue="mail")  # mypy: call-arg, pyright: reportCallIssue
     Job.from_func(options)  # mypy: arg-type, pyright: reportArgumentType
     total.options(queue="a").bind("b")  # mypy: arg-type, pyright: reportArgumentType
+
+
+def changes() -> None:
+    job(aliases=7)  # mypy: call-overload, pyright: reportArgumentType
+    job(version="2")  # mypy: call-overload, pyright: reportArgumentType
+    job(upcasters={"1": in_whole_numbers})  # mypy: dict-item, pyright: reportArgumentType
+    job(upcasters={1: len})  # mypy: dict-item, pyright: reportArgumentType
+    stamp.options(version=3)  # mypy: call-arg, pyright: reportCallIssue
+    Job("f", version="2")  # mypy: arg-type, pyright: reportArgumentType
 
 
 async def results(chancy: Chancy, reference: Reference) -> None:

@@ -20,7 +20,7 @@ from chancy_core.job import Failure
 from chancy_core.outcome import Kind, Outcome, Verdict
 from chancy_core.plugins import WorkerPlugins
 from chancy_core.queue import Queue
-from tests.attempts import running
+from tests.attempts import running, unplugged
 from tests.hostile import SPECS
 from tests.site import Site
 
@@ -288,7 +288,7 @@ async def test_contexts_of_an_attempt_are_left_in_the_opposite_order() -> None:
     async with contexts:
         happened.append("run")
     assert happened == ["+b", "+a", "run", "-a", "-b"]
-    assert working().contexts(job()) is None
+    assert unplugged().contexts(job()) is None
 
 
 FAILED = Outcome(Kind.ERROR, failure=Failure(attempt=1, kind="error", type="E", message=""))
@@ -324,6 +324,9 @@ def test_what_somebody_else_has_decided_no_plugin_is_asked_about(kind: Kind) -> 
         Verdict(State.SCHEDULED, delay=1e12),
         Verdict(State.SCHEDULED, delay="1"),  # type: ignore[arg-type]
         Verdict(State.FAILED, counted="yes"),  # type: ignore[arg-type]
+        Verdict(State.FAILED, meta=["a"]),  # type: ignore[arg-type]
+        Verdict(State.FAILED, meta={"a": object()}),
+        Verdict(State.FAILED, meta={"a": float("nan")}),
     ],
     ids=repr,
 )

@@ -128,7 +128,7 @@ def test_only_options_are_options(name: str) -> None:
 
 def test_the_options_are_the_fields_of_a_job() -> None:
     names = {field.name for field in attrs.fields(Job)}
-    assert set(JobOptions.__annotations__) == names - {"func", "kwargs"}
+    assert set(JobOptions.__annotations__) == names - {"func", "kwargs", "version"}
 
 
 def test_a_stored_job_is_asked_for_again_as_it_was() -> None:

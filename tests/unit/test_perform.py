@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -13,8 +14,11 @@ import pytest
 
 from chancy import Limit, QueuedJob, RetryAfter, Snooze, State
 from chancy_core import codec, perform, registry
+from chancy_core.beside import Beside
 from chancy_core.errors import InvalidValue, MemoryLimitExceeded, UnknownFunction, Unsupported
 from chancy_core.executor import Call, Capability
+from chancy_core.hooks import Plugin
+from chancy_core.hookspecs import hookimpl
 from tests import jobs
 
 ALL = Capability.SYNC | Capability.ASYNC | Capability.MEMORY_LIMIT
@@ -180,3 +184,49 @@ def test_errors_that_ask_for_time_say_so() -> None:
     for error in (RetryAfter(5, "busy"), Snooze(7)):
         again = pickle.loads(pickle.dumps(error))
         assert (str(again), again.retry_after) == (str(error), error.retry_after)
+
+
+def test_what_plugins_carry_crosses_and_is_not_stored() -> None:
+    asked = call("add", a=1, b=2)
+    asked.job.carry("acme", {"span": "7"})
+    asked.job.carry("other", 1)
+    there, *_ = perform._call(perform.request(asked))
+    assert there.job.carried == {"acme": {"span": "7"}, "other": 1}
+    assert there.job == asked.job
+    assert "carried" not in asked.job.pack()
+
+
+def test_a_worker_of_the_release_before_is_understood() -> None:
+    head, _, body = perform.request(call("add", a=1, b=2)).decode().partition("\n")
+    message = f"{json.dumps(json.loads(head)[:-2])}\n{body}".encode()
+    there, refused, tells = perform._call(message)
+    assert (there.job.carried, refused, tells) == (None, None, False)
+    kind, _, result = perform.perform(message, ALL, "asyncio", hooks=_broken()).split(b"\n")
+    assert (kind, result) == (b"ok", b"3")
+
+
+def _broken() -> Beside:
+    def raising(job: QueuedJob) -> Any:
+        raise ValueError("\0 no")
+
+    hooks = Beside()
+    made = SimpleNamespace(chancy_call_context=hookimpl(raising))
+    hooks.register(Plugin("acme", "acme 1.0", made))
+    return hooks
+
+
+def test_faults_of_plugins_elsewhere_are_counted_here_once() -> None:
+    there, here = _broken(), _broken()
+    for times in (1, 2, 3):
+        asked = call("add", a=1, b=2)
+        asked.hooks = here
+        answer = perform.perform(perform.request(asked), ALL, "asyncio", hooks=there)
+        assert perform.reply(asked, answer) == "3"
+        assert here.plugins[0].faults == {"chancy_call_context": times}
+    assert here.plugins[0].last["chancy_call_context"][0] == "ValueError: \\x00 no"
+    asked = call("fail", text="no")
+    asked.hooks = here
+    with pytest.raises(perform.Raised):
+        perform.reply(asked, perform.perform(perform.request(asked), ALL, "asyncio", hooks=there))
+    assert here.plugins[0].faults == {"chancy_call_context": 4}
+    here.hear([("nobody", "chancy_call_context", 1, "no")])

@@ -4,7 +4,6 @@ from chancy_core.store.statements.asking import cancel as cancel
 from chancy_core.store.statements.asking import complete as complete
 from chancy_core.store.statements.asking import holders as holders
 from chancy_core.store.statements.asking import jobs_by_id as jobs_by_id
-from chancy_core.store.statements.asking import list_jobs as list_jobs
 from chancy_core.store.statements.asking import made_at as made_at
 from chancy_core.store.statements.asking import notify as notify
 from chancy_core.store.statements.asking import purge as purge
@@ -15,9 +14,11 @@ from chancy_core.store.statements.asking import stored as stored
 from chancy_core.store.statements.diagnosing import days_missing as days_missing
 from chancy_core.store.statements.diagnosing import indexes as indexes
 from chancy_core.store.statements.diagnosing import pins as pins
+from chancy_core.store.statements.diagnosing import refused as refused
 from chancy_core.store.statements.diagnosing import server as server
 from chancy_core.store.statements.diagnosing import set_aside as set_aside
 from chancy_core.store.statements.diagnosing import waiting as waiting
+from chancy_core.store.statements.listing import list_jobs as list_jobs
 from chancy_core.store.statements.pushing import fit_for_copy as fit_for_copy
 from chancy_core.store.statements.pushing import push as push
 from chancy_core.store.statements.pushing import push_many as push_many

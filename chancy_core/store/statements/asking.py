@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from chancy_core import codec
-from chancy_core.filter import JobFilter
 from chancy_core.hint import Hint
 from chancy_core.job import QueuedJob, State
 from chancy_core.priority import HIGHEST
@@ -15,8 +13,6 @@ from chancy_core.store import rows
 
 #: How far a producer's clock may be ahead of the database's without its jobs being overlooked.
 CLOCK_SLACK = timedelta(days=1)
-#: Above all ids: where the first page of a list begins.
-_LAST = UUID(int=(1 << 128) - 1)
 
 
 def ids_of(found: Sequence[Row]) -> set[UUID]:
@@ -49,26 +45,6 @@ def holders(names: Names, keys: Sequence[str]) -> Statement[dict[str, UUID]]:
 def jobs_by_id(names: Names, ids: Sequence[UUID]) -> Statement[list[QueuedJob]]:
     """Answer the jobs with these ids, live or finished, in no order."""
     return Statement.of("jobs_by_id", names, {"ids": list(ids), "since": made_at(ids)}, rows.jobs)
-
-
-def list_jobs(
-    names: Names, which: JobFilter, limit: int, before: UUID | None
-) -> Statement[list[QueuedJob]]:
-    """Answer up to *limit* jobs that pass a filter, the newest first, from below *before* on."""
-    params = {
-        "queue": which.queue and list(which.queue),
-        "func": which.func and list(which.func),
-        "state": which.state and [state.value for state in which.state],
-        "unique_key": which.unique_key and list(which.unique_key),
-        "retrying": which.retrying,
-        "worker": which.worker,
-        "created_after": rows.instant(which.created_after),
-        "created_before": rows.instant(which.created_before),
-        "meta": None if which.meta is None else codec.encode(which.meta, "meta"),
-        "before": before or _LAST,
-        "limit": limit,
-    }
-    return Statement.of("list_jobs", names, params, rows.jobs)
 
 
 def states(names: Names, ids: Sequence[UUID]) -> Statement[dict[UUID, State]]:

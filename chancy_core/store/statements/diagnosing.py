@@ -34,3 +34,8 @@ def set_aside(names: Names) -> Statement[list[standing.Aside]]:
 def waiting(names: Names) -> Statement[list[standing.Waiting]]:
     """Answer how many jobs are due and wait, by queue; it reads all live jobs."""
     return Statement.of("waiting", names, {}, standing.waiting)
+
+
+def refused(names: Names) -> Statement[list[standing.Refused]]:
+    """Answer which jobs workers refuse, not knowing what they call; it reads all that wait."""
+    return Statement.of("refused", names, {}, standing.refused)

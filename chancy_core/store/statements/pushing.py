@@ -9,7 +9,7 @@ from uuid import UUID
 
 from attrs import frozen
 
-from chancy_core import codec
+from chancy_core import codec, versions
 from chancy_core.job import Job
 from chancy_core.statement import Copy, Names, Statement
 from chancy_core.store import rows
@@ -106,7 +106,7 @@ class _Rows:
 def _line(id_: UUID, job: Job) -> str:
     """Write a row as COPY reads it: its text format, in which a backslash begins an escape."""
     # JSON has nothing to be escaped but its own backslashes.
-    meta = _meta(job).replace("\\", r"\\") if job.meta else "{}"
+    meta = _meta(job).replace("\\", r"\\") if job.meta or job.version != 1 else "{}"
     args = _args(job)
     if "\\" in args:
         args = args.replace("\\", r"\\")
@@ -135,4 +135,4 @@ def _args(job: Job) -> str:
 
 
 def _meta(job: Job) -> str:
-    return codec.encode(job.meta, f"meta of {job.func}")
+    return codec.encode(versions.written(job), f"meta of {job.func}")

@@ -49,12 +49,16 @@ def renew(
     lease: float,
     clock: float | None = None,
     running: str | None = None,
+    *,
+    faults: str | None = None,
 ) -> Statement[bool | None]:
     """Renew a worker's lease, by whose own clock it is *clock*, and which runs *running*, as JSON.
 
+    *faults* are those of its plugins, as JSON, if there are others than it has told of.
+
     Answers whether `bury` would find somebody; None if the worker itself was declared dead.
     """
-    params = {"id": worker, "lease": lease, "clock": clock, "running": running}
+    params = {"id": worker, "lease": lease, "clock": clock, "running": running, "faults": faults}
     return Statement.of("renew", names, params, lambda found: found[0][0] if found else None)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from uuid import UUID
 
+from chancy_core import codec, versions
 from chancy_core.job import QueuedJob
 from chancy_core.outcome import Settlement
 from chancy_core.place import FRONT, Place
@@ -103,12 +104,25 @@ def requeue(names: Names, settled: Sequence[Settlement]) -> Statement[set[UUID]]
     return Statement.of("requeue", names, params, ids_of)
 
 
+def _meta(settled: Settlement) -> str | None:
+    """Return the meta of a job with the entries that its verdict adds, as JSON."""
+    told, added = settled.outcome.meta, codec.encode(settled.verdict.meta, "meta")
+    try:
+        meta = dict(versions.written(settled.job)) if told is None else codec.as_object(told)
+        text = codec.as_text(meta | codec.as_object(added))
+    except (ValueError, RecursionError):
+        return told  # somebody wrote it by hand: it can be read, and not written again
+    return versions.kept(text, settled.job.version)
+
+
 def _fence(settled: Sequence[Settlement]) -> dict[str, object]:
     return {
         "ids": arrays.uuids(s.job.id for s in settled),
         "leases": arrays.uuids(_lease(s.job) for s in settled),
         "counted": arrays.numbers(int(s.verdict.counted) for s in settled),
-        "metas": arrays.texts([s.outcome.meta for s in settled]),
+        "metas": arrays.texts(
+            [s.outcome.meta if s.verdict.meta is None else _meta(s) for s in settled]
+        ),
         "errors": arrays.texts([rows.failure_text(s.outcome.failure) for s in settled]),
     }
 

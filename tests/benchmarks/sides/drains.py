@@ -1,16 +1,18 @@
 """Our bulk pushes and drains by one worker process, in a process of its own as the peers' are.
 
-    python -m tests.benchmarks.sides.drains [--clean] CELL JOBS
+    python -m tests.benchmarks.sides.drains [--clean] [--plain] CELL JOBS
 
 runs on the loop that CHANCY_BENCHMARK_BACKEND names. `--clean` leaves out what a cell is
-burdened with.
+burdened with, `--plain` all plugins.
 """
 
+import os
 import sys
 import time
 from contextlib import nullcontext
 
 from chancy import Chancy, Queue
+from chancy_core.discovery import survey
 from tests.benchmarks.peers import side
 from tests.benchmarks.sides import work
 
@@ -78,6 +80,16 @@ async def pinned(jobs: int) -> float:
         return await work.drained(jobs)
 
 
+async def plugged(jobs: int) -> float:
+    """The drain with all plugins that are installed, or with none."""
+    if "--plain" in sys.argv:
+        names = (offer.name for offer in survey() if offer.group == "chancy.plugins")
+        os.environ["CHANCY_DISABLED_PLUGINS"] = ",".join(f"chancy.plugins:{n}" for n in names)
+    async with Chancy(side.DSN) as chancy:
+        assert bool(chancy.plugins.plugins) is ("--plain" not in sys.argv)
+    return await drain(jobs)
+
+
 CELLS = {
     "push": push,
     "drain": drain,
@@ -86,6 +98,7 @@ CELLS = {
     "drain-threads": threads,
     "drain-processes": processes,
     "drain-pinned": pinned,
+    "plugins": plugged,
 }
 
 if __name__ == "__main__":

@@ -1,0 +1,53 @@
+"""The plugin `metrics`, as applications and workers find it."""
+
+from collections.abc import Iterable, Sequence
+
+from chancy_core.hookspecs import hookimpl
+from chancy_core.host import Application, Service, WorkerHost
+from chancy_core.job import Reference
+from chancy_core.outcome import Rescued, Settlement
+from chancy_plugins.leadership import led
+from chancy_plugins.metrics import process, recording, settings
+from chancy_plugins.metrics.key import Key, MetricKind
+from chancy_plugins.metrics.leading import Leading
+from chancy_plugins.metrics.service import Writing
+
+_PUSHED = Key.of(MetricKind.COUNTER, "jobs.pushed")
+
+
+@hookimpl
+def chancy_configure(app: Application) -> None:  # noqa: ARG001 - it is the environment's
+    """Say what makes no sense in the settings."""
+    settings.tell()
+
+
+@hookimpl
+def chancy_worker_services(worker: WorkerHost) -> Iterable[Service]:
+    """Write down what the worker records, and do for all what one has to do."""
+    recording.listen()
+    process.of_worker(worker)  # before anything is recorded
+
+    async def write() -> None:  # written here, so that a stack that leads here is the plugin's
+        await Writing(worker).run()
+
+    return [Service("metrics", write), led(worker, "metrics", Leading(worker).run)]
+
+
+@hookimpl
+async def chancy_jobs_settled(settled: Sequence[Settlement], worker: WorkerHost) -> None:
+    """Count what became of jobs."""
+    process.of_worker(worker).settled(settled)
+
+
+@hookimpl
+async def chancy_jobs_rescued(rescued: Sequence[Rescued], worker: WorkerHost) -> None:
+    """Count jobs that were taken back."""
+    process.of_worker(worker).rescued(rescued)
+
+
+@hookimpl
+def chancy_jobs_pushed(references: Sequence[Reference]) -> None:
+    """Count jobs that were stored."""
+    new = sum(reference.new for reference in references)
+    if new:
+        process.here.add(_PUSHED, new)

@@ -1,0 +1,8 @@
+"""What the tests of prometheus use: both event loops."""
+
+import pytest
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
