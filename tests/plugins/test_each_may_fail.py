@@ -194,9 +194,8 @@ def _parts(
 
         def services(worker: Any) -> list[Service]:
             found = list(original.call({"worker": worker}) or ())
-            # Only one that promises to be heard of can be found to hang.
-            hangs = service is anyio.sleep_forever
-            expected.update(s.called for s in found if s.patience is not None or not hangs)
+            # Only one that promises to be heard of can be found to hang: all of ours do.
+            expected.update(s.called for s in found)
             return [
                 Service(s.name, service, patience=None if s.patience is None else 0.2)
                 for s in found
