@@ -7,6 +7,7 @@ from uuid import UUID
 from attrs import define, field
 
 from chancy_core.events import Events
+from chancy_core.filter import Answer
 from chancy_core.job import Job, QueuedJob, Reference
 from chancy_core.queue import Queue
 from chancy_core.statement import Names, Push, Statement
@@ -80,6 +81,12 @@ class Application(Protocol):
         It answers the priorities by id, and leaves out jobs that run or are finished, and such as
         somebody else has locked. Raises `InvalidValue` for what is no priority.
         """
+
+    async def cancel_jobs(self, which: Iterable[UUID], /) -> list[Answer]:
+        """Cancel jobs that have not ended; answers for each."""
+
+    async def retry_jobs(self, which: Iterable[UUID], /) -> list[Answer]:
+        """Run jobs once more that have ended; answers for each."""
 
     async def notify(self, name: str, subject: str = "") -> None:
         """Send a hint to all workers, where `chancy_notified` hears it."""

@@ -22,6 +22,7 @@ PAGES = [
     "hooks",
     "plugins",
     "cron",
+    "workflows",
     "metrics",
     "retention",
     "leadership",

@@ -35,7 +35,7 @@ def test_all_of_them_are_there():
     names = {plugin.name: plugin.origin.split()[0] for plugin in plugins.plugins}
     ours = [
         *("cron", "debug", "leadership", "log-context", "metrics", "opentelemetry", "prometheus"),
-        *("recovery", "retention", "retry", "sentry"),
+        *("recovery", "retention", "retry", "sentry", "workflow"),
     ]
     assert names.items() >= dict.fromkeys(ours, "chancy").items()
     assert plugins.broken == {}

@@ -149,6 +149,30 @@ DRAINS = (
     ),
 )
 
+SHAPES = ("layers", "fan")
+WORKFLOWS = (
+    Cell(
+        "workflow",
+        "one worker process pushes and runs a workflow: steps in layers of ten, or one that all"
+        " others wait for, and one that waits for all; beside workflows of a hundredth of the steps",
+        10_000,
+        tuple(
+            ours(f"{shape}, {size}", "flows", shape, *how)
+            for shape in SHAPES
+            for size, how in (("100", ("--few",)), ("10,000", ()))
+        ),
+        tuple(
+            Owed(f"{shape}, 10,000", of=f"{shape}, 100", figure="us", most=1.3) for shape in SHAPES
+        ),
+        columns=(
+            Column("us", "µs a step"),
+            Column("push_us", "of these, the push", 1),
+            Column("rate", "steps/s"),
+        ),
+        reference="layers, 100",
+    ),
+)
+
 DASK = "Dask itself"
 REPEATED = (
     Column("seconds", "seconds", 1),
@@ -355,4 +379,4 @@ AGED = (
     ),
 )
 
-CELLS = (*PUSHES, *DRAINS, *REMOTE, *QUIETLY, *AGED)
+CELLS = (*PUSHES, *DRAINS, *WORKFLOWS, *REMOTE, *QUIETLY, *AGED)

@@ -76,6 +76,7 @@ async def test_the_indexes_are_those_that_the_migrations_make(chancy: Chancy) ->
         "retention",
         "ageing",
         "trigger",
+        "workflow",
     )  # the tables of migrating, and of plugins
     ours = {b.index for b in found if not b.index.table.startswith(others)}
     assert {i for i in ours if not i.table.startswith("history_")} == INDEXES

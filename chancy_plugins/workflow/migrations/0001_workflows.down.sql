@@ -1,0 +1,15 @@
+DROP FUNCTION {workflow_retry}(uuid, integer);
+DROP FUNCTION {workflow_add}(uuid, jsonb[]);
+DROP FUNCTION {workflow_push}(uuid, text, text, boolean, jsonb, jsonb, jsonb[], integer[], integer[]);
+DROP FUNCTION {workflow_look_again}(uuid[], integer);
+DROP FUNCTION {workflow_settle}(uuid[], text[], text[], text[], integer);
+DROP FUNCTION {workflow_go_on}(uuid[], integer);
+DROP FUNCTION {workflow_advance}(uuid[], jsonb[], integer);
+DROP FUNCTION {workflow_expand}(uuid, integer, integer);
+DROP FUNCTION {workflow_count}(uuid[], integer[], text[], text[]);
+DROP FUNCTION {workflow_pass}(uuid[], integer[]);
+DROP FUNCTION {workflow_given}(uuid, jsonb);
+DROP FUNCTION {workflow_result}(uuid, integer);
+DROP TABLE {workflow_edges};
+DROP TABLE {workflow_steps};
+DROP TABLE {workflows};

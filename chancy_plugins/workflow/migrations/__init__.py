@@ -1,0 +1,1 @@
+"""The tables of workflows and batches, and the functions that advance them."""

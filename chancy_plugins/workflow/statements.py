@@ -1,0 +1,438 @@
+"""What is asked of the tables of workflows. All times in them are by the database's clock."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any
+from uuid import UUID
+
+from attrs import frozen
+
+from chancy_core import codec
+from chancy_core.outcome import Settlement
+from chancy_core.statement import Names, Row, Statement
+from chancy_plugins.workflow.picture import Drawn
+from chancy_plugins.workflow.record import Record
+from chancy_plugins.workflow.stored import Stored, StoredStep
+
+#: How many jobs are queued in the transaction that settles another, at most: others wait for that.
+BESIDE = 500
+#: How many in a transaction of their own; a map's list may be as long.
+ALONE = 10_000
+#: How many steps one look takes, how many workflows, and how many rows one deletion takes.
+PAGE, FLOWS, ROWS = 500, 100, 10_000
+#: How many steps a picture has at most.
+DRAWN = 2_000
+#: How much of an error's text is kept with a step.
+SAID = 500
+
+_COLUMNS = """
+    w.id, w.name, w.kind, w.state, w.paused, w.open, w.total, w.queued, w.succeeded, w.failed,
+    w.cancelled, w.excused, w.problem, w.created_at, w.updated_at, w.finished_at
+"""
+
+_PUSH = """\
+-- Store a workflow, or a batch with the first of its jobs, and queue what is ready.
+SELECT {workflow_push}(
+    %(id)s::uuid, %(name)s::text, %(kind)s::text, %(open)s::boolean, %(on_failure)s::jsonb, %(on_end)s::jsonb,
+    %(steps)s::text[]::jsonb[], %(edge_steps)s::integer[], %(edge_dependents)s::integer[])
+"""
+
+_ADD = "-- Add jobs to a batch.\nSELECT {workflow_add}(%(id)s::uuid, %(steps)s::text[]::jsonb[])"
+
+_HOLD = """\
+-- Hold a batch that takes more jobs.
+SELECT kind, state FROM {workflows} WHERE id = %(id)s FOR NO KEY UPDATE
+"""
+
+_SETTLE = """\
+-- Record what became of jobs, and go on with their workflows.
+SELECT more, queue
+  FROM {workflow_settle}(%(jobs)s::uuid[], %(states)s::text[], %(results)s::text[],
+                         %(problems)s::text[], %(most)s)
+"""
+
+_LOOK_AGAIN = """\
+-- Look what became of the jobs of steps, and go on with their workflows.
+SELECT more, queue FROM {workflow_look_again}(%(jobs)s::uuid[], %(most)s)
+"""
+
+_GO_ON = """\
+-- Queue what is ready of a workflow.
+SELECT more, queue FROM {workflow_go_on}(%(flows)s::uuid[], %(most)s)
+"""
+
+_RETRY = """\
+-- Have a workflow run once more.
+SELECT more, queue FROM {workflow_retry}(%(id)s::uuid, %(most)s)
+"""
+
+_CLOSE = """\
+-- Close a batch: it ends with the jobs that it has. One that has ended changes nothing.
+WITH closed AS (
+    UPDATE {workflows} SET open = false, updated_at = {now}()
+     WHERE id = %(id)s AND kind = 'batch'
+    RETURNING id
+)
+SELECT id FROM closed
+"""
+
+_CLOSED = """\
+-- Say what follows from it that a batch was closed.
+SELECT more, queue
+  FROM {workflow_advance}(ARRAY[%(id)s::uuid], ARRAY(
+           SELECT {workflow_count}(ARRAY[id], ARRAY[0], ARRAY[''], ARRAY[''])
+             FROM {workflows} WHERE id = %(id)s AND state = 'running'), 0)
+"""
+
+_PAUSE = """\
+-- Pause a workflow.
+UPDATE {workflows} SET paused = true, updated_at = {now}() WHERE id = %(id)s RETURNING id
+"""
+
+_RESUME = """\
+-- End the pause of a workflow.
+UPDATE {workflows} SET paused = false, due = true, updated_at = {now}() WHERE id = %(id)s
+RETURNING id
+"""
+
+_CANCEL = """\
+-- Cancel a workflow that has not come to its end; what runs is cancelled after that.
+UPDATE {workflows}
+   SET state = 'cancelled', finished_at = coalesce(finished_at, {now}()), updated_at = {now}()
+ WHERE id = %(id)s AND (state = 'running' OR state = 'failed' AND queued > 0)
+RETURNING id
+"""
+
+_JOBS = """\
+-- List jobs of steps that are in one of some states, from one step on.
+SELECT step, job FROM {workflow_steps}
+ WHERE workflow = %(id)s AND step > %(after)s AND state = ANY(%(states)s::text[])
+   AND job IS NOT NULL
+ ORDER BY step LIMIT %(most)s
+"""
+
+_GET = f"""\
+-- Find a workflow.
+SELECT {_COLUMNS} FROM {{workflows}} AS w WHERE w.id = %(id)s
+"""  # noqa: S608 - the columns are ours
+
+_LIST = f"""\
+-- List workflows, the newest first.
+SELECT {_COLUMNS} FROM {{workflows}} AS w
+ WHERE (%(state)s::text IS NULL OR w.state = %(state)s)
+   AND (%(paused)s::boolean IS NULL OR w.paused = %(paused)s)
+   AND (%(name)s::text IS NULL OR w.name = %(name)s)
+   AND (%(kind)s::text IS NULL OR w.kind = %(kind)s)
+   AND (%(before)s::uuid IS NULL
+        OR w.number < (SELECT number FROM {{workflows}} WHERE id = %(before)s))
+ ORDER BY w.number DESC LIMIT %(limit)s
+"""  # noqa: S608 - the columns are ours
+
+_STEPS = """\
+-- List steps of a workflow.
+SELECT step, name, kind, state, waits_for, job, problem FROM {workflow_steps}
+ WHERE workflow = %(id)s AND step > %(after)s AND (%(state)s::text IS NULL OR state = %(state)s)
+ ORDER BY step LIMIT %(limit)s
+"""
+
+_RESULT = """\
+-- Find the result of a step of a workflow.
+SELECT state, problem, {workflow_result}(workflow, step)::text FROM {workflow_steps}
+ WHERE workflow = %(id)s AND name = %(name)s ORDER BY step LIMIT 1
+"""
+
+_DRAWN = """\
+-- List the steps of a workflow for a picture.
+SELECT s.step, s.name, s.kind, s.state, s.parent FROM {workflow_steps} AS s
+ WHERE s.workflow = %(id)s ORDER BY s.step LIMIT %(most)s
+"""
+
+_EDGES = """\
+-- List who waits for whom in a workflow.
+SELECT step, dependent FROM {workflow_edges} WHERE workflow = %(id)s ORDER BY 1, 2
+"""
+
+_LOOK = """\
+-- Look for what nobody has told of: steps whose jobs have ended or are gone, and workflows that
+-- could go on. A page at a time: some rows say from where on to look the next time.
+WITH queued AS MATERIALIZED (
+    SELECT job FROM {workflow_steps} WHERE state = 'queued' AND job > %(queued)s
+     ORDER BY job LIMIT %(page)s
+), live AS MATERIALIZED (
+    SELECT id FROM {jobs_v1} WHERE id = ANY(ARRAY(SELECT job FROM queued))
+       AND state IN ('scheduled', 'pending', 'running')
+), bad AS MATERIALIZED (
+    SELECT job FROM {workflow_steps}
+     WHERE state IN ('failed', 'cancelled') AND job IS NOT NULL AND job > %(bad)s
+     ORDER BY job LIMIT %(page)s
+), mended AS MATERIALIZED (
+    SELECT id FROM {jobs_v1} WHERE id = ANY(ARRAY(SELECT job FROM bad)) AND state = 'succeeded'
+), due AS MATERIALIZED (
+    SELECT id FROM {workflows} WHERE due AND state = 'running' AND NOT paused AND id > %(due)s
+     ORDER BY id LIMIT %(flows)s
+)
+SELECT 'stuck', job FROM queued WHERE job <> ALL(ARRAY(SELECT id FROM live))
+ UNION ALL
+SELECT 'stuck', id FROM mended
+ UNION ALL
+SELECT 'due', id FROM due
+ UNION ALL
+SELECT 'queued', max(job::text)::uuid FROM queued HAVING count(*) = %(page)s
+ UNION ALL
+SELECT 'bad', max(job::text)::uuid FROM bad HAVING count(*) = %(page)s
+"""
+
+_BREAK = """\
+-- Say why a workflow cannot go on.
+UPDATE {workflows}
+   SET state = 'failed', problem = %(problem)s, finished_at = {now}(), updated_at = {now}()
+ WHERE state = 'running'
+   AND id = ANY(ARRAY(SELECT workflow FROM {workflow_steps} WHERE job = ANY(%(jobs)s::uuid[])
+                       UNION ALL SELECT unnest(%(flows)s::uuid[])))
+RETURNING id
+"""
+
+_FORGET = """\
+-- Delete some of the workflows that ended long ago.
+WITH old AS MATERIALIZED (
+    SELECT id, numbered FROM {workflows}
+     WHERE finished_at < {now}() - make_interval(secs => %(keep)s) AND queued = 0
+     ORDER BY finished_at LIMIT %(flows)s
+       FOR UPDATE SKIP LOCKED
+), chosen AS MATERIALIZED (
+    SELECT id FROM (SELECT id, sum(numbered) OVER (ORDER BY id) - numbered AS before FROM old) AS o
+     WHERE before < %(rows)s
+), steps AS (
+    DELETE FROM {workflow_steps} WHERE workflow = ANY(ARRAY(SELECT id FROM chosen))
+), edges AS (
+    DELETE FROM {workflow_edges} WHERE workflow = ANY(ARRAY(SELECT id FROM chosen))
+)
+DELETE FROM {workflows} WHERE id = ANY(ARRAY(SELECT id FROM chosen)) RETURNING id
+"""
+
+
+@frozen
+class Gone:
+    """What came of going on: which queues have new jobs, and of which workflows there is more."""
+
+    queues: frozenset[str]
+    more: tuple[UUID, ...]
+
+    @classmethod
+    def read(cls, rows: Sequence[Row]) -> "Gone":
+        """Read rows."""
+        queues = frozenset(queue for _, queue in rows if queue is not None)
+        return cls(queues, tuple(id_ for id_, _ in rows if id_ is not None))
+
+
+@frozen
+class Look:
+    """What nobody has told of."""
+
+    #: Jobs whose end is not recorded, and workflows that could go on.
+    stuck: list[UUID]
+    due: list[UUID]
+    #: From where on to look for more; missing where there was no more.
+    after: dict[str, UUID]
+
+    @classmethod
+    def read(cls, rows: Sequence[Row]) -> "Look":
+        """Read rows."""
+        return cls(
+            [id_ for kind, id_ in rows if kind == "stuck"],
+            [id_ for kind, id_ in rows if kind == "due"],
+            {kind: id_ for kind, id_ in rows if kind in {"queued", "bad"}},
+        )
+
+
+def _ids(rows: Sequence[Row]) -> list[UUID]:
+    return [row[0] for row in rows]
+
+
+def push(names: Names, record: Record) -> list[Statement[list[UUID]]]:
+    """Store a workflow or a batch; each answers the jobs that it has queued."""
+    params = {
+        "id": record.id,
+        "name": record.name,
+        "kind": record.kind,
+        "open": record.open,
+        "on_failure": record.on_failure,
+        "on_end": record.on_end,
+        "steps": list(record.pieces[0]),
+        "edge_steps": record.edges[0],
+        "edge_dependents": record.edges[1],
+    }
+    first = Statement.written(_PUSH, names, params, _ids)
+    return [first, *(add(names, record.id, piece) for piece in record.pieces[1:])]
+
+
+def add(names: Names, id_: UUID, steps: Sequence[str]) -> Statement[list[UUID]]:
+    """Add jobs to a batch; answers those that were queued."""
+    return Statement.written(_ADD, names, {"id": id_, "steps": list(steps)}, _ids)
+
+
+def hold(
+    names: Names, id_: UUID, check: Callable[[tuple[str, str] | None], None]
+) -> Statement[None]:
+    """Hold a batch; *check* is given its kind and its state, and raises if it takes no more."""
+    return Statement.written(
+        _HOLD, names, {"id": id_}, lambda rows: check((rows[0][0], rows[0][1]) if rows else None)
+    )
+
+
+def settle(
+    names: Names, ended: Sequence[Settlement], read: Callable[[Gone], None]
+) -> Statement[None]:
+    """Record what became of jobs; *read* is given what came of it."""
+    params = {
+        "jobs": [one.job.id for one in ended],
+        "states": [one.verdict.state.value for one in ended],
+        "results": [one.outcome.result for one in ended],
+        "problems": [_problem(one) for one in ended],
+        "most": BESIDE,
+    }
+    return Statement.written(_SETTLE, names, params, lambda rows: read(Gone.read(rows)))
+
+
+def _problem(one: Settlement) -> str | None:
+    if one.verdict.state.value == "succeeded":
+        return None
+    failure = one.outcome.failure
+    if failure is None:
+        return f"its job is {one.verdict.state.value}"
+    return codec.clean(f"{failure.type}: {failure.message}", SAID)
+
+
+def look_again(names: Names, jobs: Collection[UUID]) -> Statement[Gone]:
+    """Look what became of jobs, and record it."""
+    return Statement.written(_LOOK_AGAIN, names, {"jobs": list(jobs), "most": ALONE}, Gone.read)
+
+
+def go_on(names: Names, flows: Collection[UUID], most: int = ALONE) -> Statement[Gone]:
+    """Queue what is ready."""
+    return Statement.written(_GO_ON, names, {"flows": list(flows), "most": most}, Gone.read)
+
+
+def retry(names: Names, id_: UUID) -> Statement[Gone]:
+    """Have a workflow run once more."""
+    return Statement.written(_RETRY, names, {"id": id_, "most": ALONE}, Gone.read)
+
+
+def close(names: Names, id_: UUID) -> tuple[Statement[bool], Statement[Gone]]:
+    """Close a batch, and say what follows; the first answers False if there is none."""
+    params = {"id": id_}
+    return (
+        Statement.written(_CLOSE, names, params, bool),
+        Statement.written(_CLOSED, names, params, Gone.read),
+    )
+
+
+def pause(names: Names, id_: UUID) -> Statement[bool]:
+    """Pause a workflow; answers False if there is none."""
+    return Statement.written(_PAUSE, names, {"id": id_}, bool)
+
+
+def resume(names: Names, id_: UUID) -> Statement[bool]:
+    """End a pause; answers False if there is none."""
+    return Statement.written(_RESUME, names, {"id": id_}, bool)
+
+
+def cancel(names: Names, id_: UUID) -> Statement[bool]:
+    """Cancel a workflow; answers False if there is none that could be."""
+    return Statement.written(_CANCEL, names, {"id": id_}, bool)
+
+
+def jobs(
+    names: Names, id_: UUID, states: Collection[str], after: int
+) -> Statement[list[tuple[int, UUID]]]:
+    """Answer jobs of steps in these states, from one step on, with the numbers of the steps."""
+    params = {"id": id_, "states": list(states), "after": after, "most": PAGE}
+    return Statement.written(_JOBS, names, params, lambda rows: [(step, job) for step, job in rows])
+
+
+def get(names: Names, id_: UUID) -> Statement[Stored | None]:
+    """Answer a workflow or a batch."""
+    return Statement.written(
+        _GET, names, {"id": id_}, lambda rows: Stored.read(rows[0]) if rows else None
+    )
+
+
+def list_(
+    names: Names,
+    *,
+    state: str | None,
+    name: str | None,
+    kind: str | None,
+    limit: int,
+    before: UUID | None,
+) -> Statement[list[Stored]]:
+    """Answer a page of workflows, the newest first."""
+    paused = {"running": False, "paused": True}.get(state or "")
+    params: dict[str, Any] = {
+        "state": "running" if state == "paused" else state,
+        "paused": paused,
+        "name": name,
+        "kind": kind,
+        "limit": limit,
+        "before": before,
+    }
+    return Statement.written(_LIST, names, params, lambda rows: [Stored.read(row) for row in rows])
+
+
+def steps(
+    names: Names, id_: UUID, *, state: str | None, limit: int, after: int
+) -> Statement[list[StoredStep]]:
+    """Answer a page of steps, as they were added."""
+    params = {"id": id_, "state": state, "limit": limit, "after": after}
+    return Statement.written(
+        _STEPS, names, params, lambda rows: [StoredStep.read(row) for row in rows]
+    )
+
+
+def result(names: Names, id_: UUID, name: str) -> Statement[tuple[str, str | None, Any] | None]:
+    """Answer the state of a step, why it has failed, and its result."""
+
+    def read(rows: Sequence[Row]) -> tuple[str, str | None, Any] | None:
+        if not rows:
+            return None
+        state, problem, text = rows[0]
+        return state, problem, codec.decode(text)
+
+    return Statement.written(_RESULT, names, {"id": id_, "name": name}, read)
+
+
+def drawn(
+    names: Names, id_: UUID
+) -> tuple[Statement[dict[int, tuple[Drawn, int | None]]], Statement[list[tuple[int, int]]]]:
+    """Answer the steps of a picture, by number and with their group or map; and who waits."""
+    nodes = Statement.written(
+        _DRAWN,
+        names,
+        {"id": id_, "most": DRAWN + 1},
+        lambda rows: {
+            step: (Drawn(name, kind, state), parent) for step, name, kind, state, parent in rows
+        },
+    )
+    edges = Statement.written(
+        _EDGES, names, {"id": id_}, lambda rows: [(step, dependent) for step, dependent in rows]
+    )
+    return nodes, edges
+
+
+def look(names: Names, *, queued: UUID, bad: UUID, due: UUID) -> Statement[Look]:
+    """Look for what nobody has told of, from these on."""
+    params = {"queued": queued, "bad": bad, "due": due, "page": PAGE, "flows": FLOWS}
+    return Statement.written(_LOOK, names, params, Look.read)
+
+
+def break_(
+    names: Names, problem: str, *, jobs: Collection[UUID] = (), flows: Collection[UUID] = ()
+) -> Statement[list[UUID]]:
+    """Say why the workflows of these jobs, or these, cannot go on; answers which they are."""
+    params = {"problem": problem, "jobs": list(jobs), "flows": list(flows)}
+    return Statement.written(_BREAK, names, params, _ids)
+
+
+def forget(names: Names, keep: float) -> Statement[int]:
+    """Delete some of the workflows that ended so many seconds ago; answers how many."""
+    params = {"keep": keep, "flows": FLOWS, "rows": ROWS}
+    return Statement.written(_FORGET, names, params, len)

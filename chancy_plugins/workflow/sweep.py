@@ -1,0 +1,119 @@
+"""What each worker does for workflows as long as it lives: look what was left; and forget."""
+
+import logging
+import os
+import random
+
+import anyio
+
+from chancy_core.codec import shown
+from chancy_core.errors import DatabaseError
+from chancy_core.host import Application
+from chancy_plugins.workflow import statements
+from chancy_plugins.workflow.going import FIRST, Going
+
+log = logging.getLogger("chancy.workflow")
+
+#: Seconds between two looks, and until the first.
+CALM, SOON = 30.0, 3.0
+#: Seconds for which one look takes page after page, before all others have their turn.
+TURN = 2.0
+#: Seconds between two looks where only a person can mend what is wrong, and the most otherwise.
+LASTING, MOST = 60.0, 10.0
+#: Seconds until workflows are first forgotten, and then between two times.
+FORGETS, HOURLY = 120.0, 3600.0
+#: The variable that says for how many days workflows are kept that have ended, and the default.
+KEEP, DAYS = "CHANCY_WORKFLOW_KEEP", 30.0
+
+#: What only a person can mend, by what PostgreSQL says.
+_MENDING = {
+    "42P01": "its tables are not there: run `chancy migrate`",
+    "42703": "its tables are too old: run `chancy migrate`",
+    "42883": "its functions are not there: run `chancy migrate`",
+    "42501": "the worker's role may not use its tables: run `chancy roles --sql` once more",
+}
+
+
+def kept() -> float:
+    """Return for how many seconds workflows are kept that have ended."""
+    given = os.environ.get(KEEP)
+    try:
+        days = float(given) if given else DAYS
+    except ValueError:
+        days = -1.0
+    if not 0 <= days <= 36_500:
+        log.error("%s must be a number of days, 0 to 36,500, not %s: it is 30", KEEP, shown(given))
+        days = DAYS
+    return days * 86_400
+
+
+class Sweeper:
+    """Looks for what crashes, `complete_ex` and cancelled jobs have left, for one application."""
+
+    def __init__(self, app: Application) -> None:
+        self._app = app
+        self._going = Going(app)
+        self._after = {"queued": FIRST, "bad": FIRST}
+        self._due = FIRST
+        self._forgets_at = anyio.current_time() + random.uniform(0.5, 1.0) * FORGETS
+        self._keep = kept()
+        self._tries = 0
+        #: What a person was told to mend.
+        self._said: str | None = None
+
+    async def run(self) -> None:
+        """Look, until cancelled."""
+        pause = random.uniform(0.3, 1.0) * SOON
+        while True:
+            await anyio.sleep(pause)
+            try:
+                await self.turn()
+                if anyio.current_time() >= self._forgets_at:
+                    await self._forget()
+            except Exception as exc:  # noqa: BLE001 - what is not the database's is raised again
+                pause = self._pause_after(exc)
+            else:
+                if self._tries:
+                    log.info("workflows are looked after again")
+                self._tries, self._said = 0, None
+                pause = CALM * random.uniform(0.8, 1.2)
+
+    async def turn(self) -> None:
+        """Look once: at a page, and while there are more, for a while."""
+        names, until = self._app.names, anyio.current_time() + TURN
+        while True:
+            look = await self._app.database.run(
+                statements.look(names, **self._after, due=self._due)
+            )
+            self._after = {kind: look.after.get(kind, FIRST) for kind in self._after}
+            self._due = look.due[-1] if len(look.due) == statements.FLOWS else FIRST
+            await self._going.look_again(look.stuck)
+            await self._going.go_on(look.due)
+            more = "queued" in look.after or self._due != FIRST
+            if not more or anyio.current_time() > until:
+                return
+
+    async def _forget(self) -> None:
+        """Delete workflows that are not kept any longer, some at a time."""
+        self._forgets_at = anyio.current_time() + random.uniform(0.8, 1.0) * HOURLY
+        while await self._app.database.run(statements.forget(self._app.names, self._keep)):
+            await anyio.lowlevel.checkpoint()
+
+    def _pause_after(self, exc: Exception) -> float:
+        """Say what is wrong with the database, and answer for how many seconds it is left alone.
+
+        Raises what is not the database's: whoever supervises this says whose defect that is.
+        """
+        state = getattr(exc, "sqlstate", None)
+        if not isinstance(exc, DatabaseError) and not hasattr(exc, "sqlstate"):
+            raise exc
+        self._tries += 1
+        mending = _MENDING.get(state or "")
+        if mending is not None:
+            if mending != self._said:
+                log.error("workflows are not looked after on this worker: %s (%s)", mending, exc)
+            self._said = mending
+            return LASTING * random.uniform(0.8, 1.0)
+        if self._tries & (self._tries - 1) == 0:
+            log.warning("workflows cannot be looked after, try %d: %s", self._tries, exc)
+        return random.uniform(0.0, min(MOST, 0.1 * 2.0 ** min(self._tries, 30)))
