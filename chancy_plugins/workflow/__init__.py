@@ -10,7 +10,8 @@
 
 The rooms: `errors`; `reference` (results as arguments), `graph` (what waits for what), `flow` and
 `batch` (what is written down), `picture`; `record` (what is stored of it), `stored` (what is read),
-`statements` and `migrations` (the tables, and how they are advanced), `going` and `sweep` (what
+`statements`,
+`reading` and `migrations` (the tables, and how they are advanced), `going` and `sweep` (what
 goes on where nobody else did), `hooks` (what workers do), `calls` (`Workflows`), `command`
 (`chancy workflow`).
 """

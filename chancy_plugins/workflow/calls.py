@@ -9,7 +9,7 @@ import anyio
 from chancy_core.codec import shown
 from chancy_core.errors import InvalidValue, JobFailed
 from chancy_core.host import Application
-from chancy_plugins.workflow import picture, record, statements
+from chancy_plugins.workflow import picture, reading, record, statements
 from chancy_plugins.workflow.batch import Batch, jobs_of
 from chancy_plugins.workflow.errors import BatchOver, InvalidWorkflow, WorkflowNotFound
 from chancy_plugins.workflow.flow import Given, Workflow
@@ -131,7 +131,7 @@ class Workflows:
     async def get(self, id_: Named) -> Stored:
         """Return a workflow or a batch, with how many of its jobs are in which state."""
         flow = _id(id_)
-        found = await self._app.database.run(statements.get(self._app.names, flow))
+        found = await self._app.database.run(reading.get(self._app.names, flow))
         if found is None:
             raise _unknown(flow)
         return found
@@ -154,7 +154,7 @@ class Workflows:
             raise InvalidValue(f"state must be one of {', '.join(STATES)}, not {shown(state)}")
         if kind not in {None, "workflow", "batch"}:
             raise InvalidValue(f"kind must be workflow or batch, not {shown(kind)}")
-        wanted = statements.list_(
+        wanted = reading.list_(
             self._app.names,
             state=state,
             name=name,
@@ -172,9 +172,7 @@ class Workflows:
         The next page comes *after* the number of the last of this one.
         """
         flow = _id(id_)
-        wanted = statements.steps(
-            self._app.names, flow, state=state, limit=_page(limit), after=after
-        )
+        wanted = reading.steps(self._app.names, flow, state=state, limit=_page(limit), after=after)
         found = await self._app.database.run(wanted)
         if not found:
             await self.get(flow)
@@ -186,7 +184,7 @@ class Workflows:
         Raises `LookupError` for an unknown step, and `JobFailed` for one that has not succeeded.
         """
         flow = _id(id_)
-        found = await self._app.database.run(statements.result(self._app.names, flow, step))
+        found = await self._app.database.run(reading.result(self._app.names, flow, step))
         if found is None:
             await self.get(flow)
             raise LookupError(f"workflow {flow} has no step {step!r}")
@@ -277,10 +275,10 @@ class Workflows:
         return picture.mermaid(*await self._drawn(await self.get(id_)))
 
     async def _drawn(self, found: Stored) -> Drawing:
-        nodes, edges = await self._app.database.run(*statements.drawn(self._app.names, found.id))
-        if len(nodes) > statements.DRAWN:
+        nodes, edges = await self._app.database.run(*reading.drawn(self._app.names, found.id))
+        if len(nodes) > reading.DRAWN:
             raise InvalidValue(
-                f"{found.kind} {found.name!r} has more than {statements.DRAWN:,} steps: nobody "
+                f"{found.kind} {found.name!r} has more than {reading.DRAWN:,} steps: nobody "
                 "would see anything in its picture"
             )
         waits = [(nodes[step][0].name, nodes[dependent][0].name) for step, dependent in edges]

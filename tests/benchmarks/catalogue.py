@@ -154,7 +154,7 @@ WORKFLOWS = (
     Cell(
         "workflow",
         "one worker process pushes and runs a workflow: steps in layers of ten, or one that all"
-        " others wait for, and one that waits for all; beside workflows of a hundredth of the steps",
+        " others wait for, and one that waits for all; beside such of a hundredth of the steps",
         10_000,
         tuple(
             ours(f"{shape}, {size}", "flows", shape, *how)

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import anyio
+import psycopg
 import pytest
 from attrs import define, field
 
@@ -17,6 +18,7 @@ from chancy_core.hookspecs import hookimpl
 from chancy_core.host import Service
 from chancy_core.statement import Statement
 from chancy_plugins.leadership import Term, TermOver, campaign, leaders, led, statements, trouble
+from chancy_plugins.leadership import term as terms
 
 pytestmark = pytest.mark.anyio
 
@@ -426,3 +428,35 @@ async def test_of_two_that_begin_at_once_one_leads(
         assert answers == []
     assert answers == [0]
     assert [leader.worker for leader in await leaders(chancy_app)] == ["a"]
+
+
+async def test_who_is_stopped_within_a_fence_keeps_nobody_from_leading(
+    chancy_app: Chancy, chancy_dsn: str, chancy_clock, monkeypatch
+):
+    """Its connection is open still, and its transaction would be for as long as it is stopped."""
+    monkeypatch.setattr(terms, "STANDSTILL", "300ms")
+    database, names, holder = chancy_app.database, chancy_app.names, uuid4()
+    await sql(chancy_app, "CREATE TABLE {marks} (term bigint)")
+    first = await database.run(statements.campaign(names, "acme", holder, "old", 15))
+    fence = Term("acme", first, holder).fence(names)
+    with psycopg.connect(chancy_dsn) as stopped:
+        stopped.execute(fence.text, fence.params)
+        stopped.execute("INSERT INTO chancy_marks VALUES (1)")
+        chancy_clock.advance(hours=1)
+        with anyio.fail_after(10):
+            assert await database.run(statements.campaign(names, "acme", uuid4(), "b", 15)) == 2
+        with pytest.raises(psycopg.errors.IdleInTransactionSessionTimeout):
+            stopped.execute("INSERT INTO chancy_marks VALUES (1)")
+    assert await sql(chancy_app, "SELECT * FROM {marks}") == []
+
+
+async def test_a_fence_leaves_its_connection_as_it_was(chancy_app: Chancy, chancy_dsn: str):
+    names, holder = chancy_app.names, uuid4()
+    first = await chancy_app.database.run(statements.campaign(names, "acme", holder, "w", 15))
+    fence = Term("acme", first, holder).fence(names)
+    setting = "SELECT current_setting('idle_in_transaction_session_timeout')"
+    with psycopg.connect(chancy_dsn, autocommit=True) as conn:
+        with conn.transaction():
+            conn.execute(fence.text, fence.params)
+            assert conn.execute(setting).fetchone() == ("5s",)
+        assert conn.execute(setting).fetchone() == ("0",)

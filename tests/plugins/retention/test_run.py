@@ -99,6 +99,14 @@ def one_job(hours: float, **job: str) -> dict[str, object]:
     twice=False,
     backend="asyncio",
 )
+@example(  # for ever is no lack of a rule
+    keep=3600.0,
+    made=[Keep(queue="a", for_=None)],
+    put=[one_job(49), one_job(49, queue="b")],
+    batch=1000,
+    twice=False,
+    backend="trio",
+)
 @given(
     keep=keeps,
     made=st.lists(rules, max_size=3),

@@ -128,7 +128,7 @@ async def test_what_it_is_not_is_refused(workflows: Workflows, monkeypatch: pyte
         Batch("empty")
     with pytest.raises(InvalidWorkflow, match="give several jobs, not"):
         Batch("one", give)  # type: ignore[arg-type]
-    with pytest.raises(InvalidWorkflow, match="give a job, such as my_job.bind"):
+    with pytest.raises(InvalidWorkflow, match=r"give a job, such as my_job\.bind"):
         Batch("odd", ["give"])  # type: ignore[list-item]
     with pytest.raises(InvalidWorkflow, match="it must have 1 to 200 bytes"):
         Batch("", [give])

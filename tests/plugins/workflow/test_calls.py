@@ -159,7 +159,9 @@ async def test_a_failed_step_stops_what_comes_after(chancy_app: Chancy, workflow
     }
     (step,) = await workflows.steps(id_, state="failed")
     assert step.problem == "RuntimeError: b fails"
-    with pytest.raises(JobFailed, match="step 'b' of workflow .* is failed: RuntimeError: b fails"):
+    with pytest.raises(
+        JobFailed, match=r"step 'b' of workflow .* is failed: RuntimeError: b fails"
+    ):
         await workflows.result(id_, "b")
     (said,) = (one.returned for one in ran if one.func == "flows.told")
     assert {key: said[key] for key in ("id", "name", "event", "failed_step", "problem")} == {

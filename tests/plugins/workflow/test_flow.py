@@ -1,5 +1,6 @@
 """Workflows as they are written down: what is refused, and how they are drawn."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -37,7 +38,7 @@ def test_steps_that_wait_for_each_other_are_refused_with_the_way():
     assert way[0] == way[-1]
     assert sorted(way[:-1]) == ["a", "b", "c"]
     pairs = {("a", "c"), ("b", "a"), ("c", "b")}
-    assert set(zip(way, way[1:], strict=False)) == pairs
+    assert set(pairwise(way)) == pairs
 
 
 def test_a_step_that_waits_for_itself_or_for_its_group():

@@ -94,7 +94,7 @@ class Run:
     id: UUID = field(init=False)
     #: What became of each job: its state, and what it returned.
     truth: dict[UUID, tuple[str, Any]] = field(factory=dict)
-    #: Those that have succeeded once, whatever came later: with the first result.
+    #: Those whose success was recorded, whatever came later: with the result of then.
     succeeded: dict[UUID, Any] = field(factory=dict)
 
     def push(self, app: Chancy) -> None:
@@ -138,8 +138,6 @@ class Run:
 
     def note(self, job: UUID, state: str, value: Any) -> None:
         self.truth[job] = (state, value)
-        if state == "succeeded":
-            self.succeeded.setdefault(job, value)
 
     def sweep(self) -> None:
         """What a worker does each half a minute; until there is nothing more to do."""
@@ -173,6 +171,9 @@ def check(run: Run) -> None:
     rows = run.rows()
     waits = deps(run, rows)
     for row in rows.values():
+        if row.state == "succeeded" and row.job is not None and row.job not in run.succeeded:
+            state, run.succeeded[row.job] = run.truth[row.job]
+            assert state == "succeeded"
         made = row.parent is not None and rows[row.parent].kind == "map"
         others = set() if made else {s for s in waits[row.step] if rows[s].state not in DONE}
         if row.state == "waiting":
@@ -237,7 +238,7 @@ def check_told(run: Run, *, paused: bool) -> None:
             assert row.may_fail
         elif row.state in {"failed", "cancelled"} and row.job not in live:
             assert not row.may_fail
-            assert row.job not in run.succeeded
+            assert run.truth[row.job][0] != "succeeded"
         elif row.state in {"waiting", "ready"}:
             assert row.job not in run.truth
     check_arguments(run, rows, by_name)
@@ -311,7 +312,6 @@ def test_whatever_happens_it_is_as_the_model_has_it(there: Going, data: st.DataO
             recorded = {row.job: row.state for row in run.rows().values()}
             there.run(purge(NAMES, [job]))
             if recorded[job] == "queued":
-                run.succeeded.pop(job, None)
                 run.note(job, "gone", None)
         elif action == "pause":
             paused = not paused

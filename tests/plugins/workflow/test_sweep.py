@@ -16,7 +16,7 @@ from chancy import INJECTED, Chancy, Queue, QueuedJob, State, Worker, job
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.statement import Names, Statement
 from chancy_core.testing import drain
-from chancy_plugins.workflow import Batch, Workflow, Workflows, hooks, statements, sweep
+from chancy_plugins.workflow import Batch, Workflow, Workflows, hooks, reading, statements, sweep
 from chancy_plugins.workflow.going import Going
 from chancy_plugins.workflow.sweep import Sweeper
 from tests.plugins.workflow.flows import add, give
@@ -274,7 +274,7 @@ def test_jobs_of_nobody_open_no_transaction():
 PLANS = {
     "look": statements._LOOK,
     "forget": statements._FORGET,
-    "list": statements._LIST,
+    "list": reading._LIST,
 }
 
 
