@@ -16,7 +16,16 @@ from chancy import INJECTED, Chancy, Queue, QueuedJob, State, Worker, job
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.statement import Names, Statement
 from chancy_core.testing import drain
-from chancy_plugins.workflow import Batch, Workflow, Workflows, hooks, reading, statements, sweep
+from chancy_plugins.workflow import (
+    Batch,
+    Workflow,
+    Workflows,
+    hooks,
+    left,
+    reading,
+    statements,
+    sweep,
+)
 from chancy_plugins.workflow.going import Going
 from chancy_plugins.workflow.sweep import Sweeper
 from tests.plugins.workflow.flows import add, give
@@ -163,8 +172,8 @@ async def test_the_sweep_goes_on_page_after_page(
     chancy_app: Chancy, workflows: Workflows, monkeypatch
 ):
     monkeypatch.setattr(hooks, "_is_step", lambda _: False)
-    monkeypatch.setattr(statements, "PAGE", 3)
-    monkeypatch.setattr(statements, "FLOWS", 2)
+    monkeypatch.setattr(left, "PAGE", 3)
+    monkeypatch.setattr(left, "FLOWS", 2)
     ids = [await workflows.push(two()) for _ in range(8)]
     await drain(chancy_app)
     sweeper = Sweeper(chancy_app)
@@ -272,8 +281,8 @@ def test_jobs_of_nobody_open_no_transaction():
 
 
 PLANS = {
-    "look": statements._LOOK,
-    "forget": statements._FORGET,
+    "look": left._LOOK,
+    "forget": left._FORGET,
     "list": reading._LIST,
 }
 
