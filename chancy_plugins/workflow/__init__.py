@@ -10,10 +10,9 @@
 
 The rooms: `errors`; `reference` (results as arguments), `graph` (what waits for what), `flow` and
 `batch` (what is written down), `picture`; `record` (what is stored of it), `stored` (what is read),
-`statements`,
-`reading` and `migrations` (the tables, and how they are advanced), `going` and `sweep` (what
-goes on where nobody else did), `hooks` (what workers do), `calls` (`Workflows`), `command`
-(`chancy workflow`).
+`statements`, `reading`, `left` and `migrations` (the tables, and how they are advanced); `going`
+and `sweep` (what goes on where nobody else did), `hooks` (what workers do), `calls`
+(`Workflows`), `command` (`chancy workflow`).
 """
 
 from chancy_plugins.workflow.batch import Batch as Batch

@@ -8,7 +8,7 @@ from uuid import UUID
 from chancy_core import codec
 from chancy_core.host import Application
 from chancy_core.statement import Statement
-from chancy_plugins.workflow import statements
+from chancy_plugins.workflow import left, statements
 from chancy_plugins.workflow.statements import Gone
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Going:
             await self._each(
                 jobs[at : at + statements.PAGE],
                 lambda some: statements.look_again(names, some),
-                lambda one, problem: statements.break_(names, problem, jobs=[one]),
+                lambda one, problem: left.break_(names, problem, jobs=[one]),
             )
         return len(jobs)
 
@@ -46,7 +46,7 @@ class Going:
             await self._each(
                 [flow],
                 lambda some: statements.go_on(names, some),
-                lambda one, problem: statements.break_(names, problem, flows=[one]),
+                lambda one, problem: left.break_(names, problem, flows=[one]),
             )
 
     async def follow(self, gone: Gone) -> None:

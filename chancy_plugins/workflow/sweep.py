@@ -10,7 +10,7 @@ import anyio
 from chancy_core.codec import shown
 from chancy_core.errors import DatabaseError
 from chancy_core.host import Application
-from chancy_plugins.workflow import statements
+from chancy_plugins.workflow import left
 from chancy_plugins.workflow.going import FIRST, Going
 
 log = logging.getLogger("chancy.workflow")
@@ -88,12 +88,10 @@ class Sweeper:
         """Look once: at a page, and while there are more, for a while."""
         names, until = self._app.names, anyio.current_time() + TURN
         while True:
-            look = await self._app.database.run(
-                statements.look(names, **self._after, due=self._due)
-            )
+            look = await self._app.database.run(left.look(names, **self._after, due=self._due))
             self.beat(None)
             self._after = {kind: look.after.get(kind, FIRST) for kind in self._after}
-            self._due = look.due[-1] if len(look.due) == statements.FLOWS else FIRST
+            self._due = look.due[-1] if len(look.due) == left.FLOWS else FIRST
             await self._going.look_again(look.stuck)
             await self._going.go_on(look.due)
             more = "queued" in look.after or self._due != FIRST
@@ -103,7 +101,7 @@ class Sweeper:
     async def _forget(self) -> None:
         """Delete workflows that are not kept any longer, some at a time."""
         self._forgets_at = anyio.current_time() + random.uniform(0.8, 1.0) * HOURLY
-        while await self._app.database.run(statements.forget(self._app.names, self._keep)):
+        while await self._app.database.run(left.forget(self._app.names, self._keep)):
             self.beat(None)
             await anyio.lowlevel.checkpoint()
 

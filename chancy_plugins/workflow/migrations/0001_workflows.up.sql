@@ -18,6 +18,7 @@
 -- chancy: grant look SELECT ON {workflows}
 -- chancy: grant look SELECT ON {workflow_steps}
 -- chancy: grant look SELECT ON {workflow_edges}
+-- chancy: grant look EXECUTE ON {workflow_result}(uuid, integer)
 
 -- Whoever changes anything of a workflow holds the lock of its row here; of several, by id.
 CREATE TABLE {workflows} (

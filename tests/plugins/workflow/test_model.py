@@ -14,7 +14,7 @@ from chancy import Chancy, Job, State
 from chancy_core import codec
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.store.statements import cancel, finish, purge, retry
-from chancy_plugins.workflow import Workflow, record, statements
+from chancy_plugins.workflow import Workflow, left, record, statements
 from chancy_plugins.workflow.going import FIRST
 from chancy_plugins.workflow.statements import Gone
 from tests.faults.sizes import size
@@ -142,7 +142,7 @@ class Run:
     def sweep(self) -> None:
         """What a worker does each half a minute; until there is nothing more to do."""
         for _ in range(100):
-            look = self.there.run(statements.look(NAMES, queued=FIRST, bad=FIRST, due=FIRST))
+            look = self.there.run(left.look(NAMES, queued=FIRST, bad=FIRST, due=FIRST))
             gone = Gone(frozenset(), ())
             if look.stuck:
                 gone = self.there.run(statements.look_again(NAMES, look.stuck))

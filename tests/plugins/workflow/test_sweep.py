@@ -16,10 +16,21 @@ from chancy import INJECTED, Chancy, Queue, QueuedJob, State, Worker, job
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.statement import Names, Statement
 from chancy_core.testing import drain
-from chancy_plugins.workflow import Batch, Workflow, Workflows, hooks, reading, statements, sweep
+from chancy_plugins.workflow import (
+    Batch,
+    Workflow,
+    Workflows,
+    hooks,
+    left,
+    reading,
+    statements,
+    sweep,
+)
 from chancy_plugins.workflow.going import Going
 from chancy_plugins.workflow.sweep import Sweeper
-from tests.plugins.workflow.flows import add, give
+from tests.plugins.workflow.flows import add, give, total
+from tests.pooled import past
+from tests.roles import EVERY, granted
 
 pytestmark = pytest.mark.anyio
 
@@ -163,8 +174,8 @@ async def test_the_sweep_goes_on_page_after_page(
     chancy_app: Chancy, workflows: Workflows, monkeypatch
 ):
     monkeypatch.setattr(hooks, "_is_step", lambda _: False)
-    monkeypatch.setattr(statements, "PAGE", 3)
-    monkeypatch.setattr(statements, "FLOWS", 2)
+    monkeypatch.setattr(left, "PAGE", 3)
+    monkeypatch.setattr(left, "FLOWS", 2)
     ids = [await workflows.push(two()) for _ in range(8)]
     await drain(chancy_app)
     sweeper = Sweeper(chancy_app)
@@ -272,8 +283,8 @@ def test_jobs_of_nobody_open_no_transaction():
 
 
 PLANS = {
-    "look": statements._LOOK,
-    "forget": statements._FORGET,
+    "look": left._LOOK,
+    "forget": left._FORGET,
     "list": reading._LIST,
 }
 
@@ -318,3 +329,34 @@ async def test_nobody_reads_a_table_from_one_end_to_the_other(
             buffers = plan[0]["Plan"]["Shared Hit Blocks"] + plan[0]["Plan"]["Shared Read Blocks"]
             assert buffers < 400, told
             await conn.execute("ANALYZE chancy_workflows, chancy_workflow_steps")
+
+
+async def test_least_rights_are_enough(chancy_dsn: str):
+    """What a worker's role may is enough to push, run, cancel and sweep; who looks may look."""
+    with granted(past(chancy_dsn), migrations=EVERY) as made:
+        async with Chancy(made["work"]) as chancy:
+            workflows = Workflows(chancy)
+            flow = Workflow("roles", on_failure=give)
+            listed = flow.add("list", give.bind(value=[1, 2]))
+            mapped = flow.map("each", add.bind(left=listed.each, right=1))
+            flow.add("total", total.bind(parts=mapped.result))
+            id_ = await workflows.push(flow)
+            batch = await workflows.push(Batch("b", [give], then=give, open=True))
+            await workflows.add(batch, [give])
+            await drain(chancy)
+            await workflows.close(batch)
+            cancelled = await workflows.push(two())
+            await workflows.pause(cancelled)
+            await workflows.resume(cancelled)
+            assert await workflows.cancel(cancelled)
+            sweeper = Sweeper(chancy)
+            await sweeper.turn()
+            await sweeper._forget()
+        async with Chancy(made["look"]) as chancy:
+            workflows = Workflows(chancy)
+            assert (await workflows.get(id_)).state == "completed"
+            assert await workflows.result(id_, "total") == 5
+            assert len(await workflows.steps(batch)) == 2
+            assert "digraph" in await workflows.dot(cancelled)
+            with pytest.raises(Exception, match="permission denied"):
+                await workflows.pause(id_)
