@@ -8,7 +8,6 @@ import functools
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
-from types import TracebackType
 from typing import Any
 
 from chancy_core import registry
@@ -78,63 +77,67 @@ class Beside(Hooks):
         if made.is_async:
 
             async def awaited(**arguments: Any) -> Any:
-                with _Contexts(implementations, job):
-                    return await func(**arguments)
+                entered = _enter(implementations, job)
+                try:
+                    result = await func(**arguments)
+                except BaseException as exc:
+                    _leave(entered, exc)
+                    raise
+                _leave(entered)
+                return result
 
             return awaited
 
         def called(**arguments: Any) -> Any:
-            with _Contexts(implementations, job):
-                return func(**arguments)
+            entered = _enter(implementations, job)
+            try:
+                result = func(**arguments)
+            except BaseException as exc:
+                _leave(entered, exc)
+                raise
+            _leave(entered)
+            return result
 
         return called
 
 
-class _Contexts:
-    """The contexts of one call. What goes wrong in one of them changes nothing for the job."""
+#: The contexts of one call, as they were entered. What goes wrong in one changes nothing for a job.
+_Entered = list[tuple[Plugin, AbstractContextManager[Any]]]
 
-    __slots__ = ("_entered", "_implementations", "_job")
 
-    def __init__(self, implementations: list[Implementation], job: QueuedJob) -> None:
-        self._implementations = implementations
-        self._job = job
-        self._entered: list[tuple[Plugin, AbstractContextManager[Any]]] = []
-
-    def __enter__(self) -> None:
-        given = {"job": self._job}
-        try:
-            for one in self._implementations:
-                try:
-                    context = one.call(given)
-                    if context is not None:
-                        context.__enter__()
-                except FAULTS as exc:
-                    self._fail(one.plugin, exc)
-                else:
-                    if context is not None:
-                        self._entered.append((one.plugin, context))
-        except BaseException as exc:
-            self.__exit__(type(exc), exc, exc.__traceback__)
-            raise
-
-    def _fail(self, plugin: Plugin, exc: BaseException) -> None:
-        plugin.blame("chancy_call_context", exc)
-        if plugin.required:
-            raise Unprepared(f"{plugin}, which is required: {exc!r}") from exc
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        while self._entered:
-            plugin, context = self._entered.pop()
+def _enter(implementations: Iterable[Implementation], job: QueuedJob) -> _Entered:
+    """Enter what plugins have around a call. Raises `Unprepared` if one cannot be that must."""
+    given = {"job": job}
+    entered: _Entered = []
+    try:
+        for one in implementations:
             try:
-                context.__exit__(exc_type, exc, traceback)
-            except FAULTS as other:
-                if other is not exc:
-                    plugin.blame("chancy_call_context", other)
+                context = one.call(given)
+                if context is None:  # as of most plugins
+                    continue
+                context.__enter__()
+            except FAULTS as exc:
+                one.plugin.blame("chancy_call_context", exc)
+                if one.plugin.required:
+                    raise Unprepared(f"{one.plugin}, which is required: {exc!r}") from exc
+            else:
+                entered.append((one.plugin, context))
+    except BaseException as exc:
+        _leave(entered, exc)
+        raise
+    return entered
+
+
+def _leave(entered: _Entered, exc: BaseException | None = None) -> None:
+    """Leave contexts, the last first: each sees what the call raised."""
+    seen = (None, None, None) if exc is None else (type(exc), exc, exc.__traceback__)
+    while entered:
+        plugin, context = entered.pop()
+        try:
+            context.__exit__(*seen)
+        except FAULTS as other:
+            if other is not exc:
+                plugin.blame("chancy_call_context", other)
 
 
 #: No plugins at all.

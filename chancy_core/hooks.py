@@ -204,7 +204,11 @@ def _caller(
     function: Callable[..., Any], names: tuple[str, ...]
 ) -> Callable[[Mapping[str, Any]], Any]:
     if len(names) == 1:  # around every call of a job
-        return lambda given: function(given[names[0]])
+        name = names[0]
+        return lambda given: function(given[name])
+    if len(names) == 2:
+        first, second = names
+        return lambda given: function(given[first], given[second])
     return lambda given: function(*[given[name] for name in names])
 
 

@@ -1,6 +1,7 @@
 """The contexts that plugins put around an attempt, in the worker."""
 
 import math
+from collections.abc import Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,24 @@ HOOK = "chancy_job_context"
 LIMIT = 5.0
 
 
+def contexts_of(
+    implementations: Iterable[Implementation], given: dict[str, Any]
+) -> list[tuple[Plugin, Any]]:
+    """Return the contexts of those plugins that have one here; of one that raises, what that is.
+
+    Most have none for most jobs: then there is nothing to be entered.
+    """
+    found = []
+    for one in implementations:
+        try:
+            context = one.call(given)
+        except FAULTS as exc:
+            context = exc
+        if context is not None:
+            found.append((one.plugin, context))
+    return found
+
+
 class AttemptContexts:
     """Contexts that are entered one after the other, and left in the opposite order.
 
@@ -22,30 +41,23 @@ class AttemptContexts:
     which holds it to its time.
     """
 
-    def __init__(self, implementations: list[Implementation], given: dict[str, Any]) -> None:
-        self._implementations = implementations
-        self._given = given
+    def __init__(self, asked: Sequence[tuple[Plugin, Any]]) -> None:
+        self._asked = asked
         self._entered: list[tuple[Plugin, Any, anyio.CancelScope]] = []
 
     async def __aenter__(self) -> Self:
         try:
-            for one in self._implementations:
-                await self._enter(one)
+            for plugin, context in self._asked:
+                if isinstance(context, BaseException):
+                    self._fail(plugin, context)
+                else:
+                    await self._enter(plugin, context)
         except BaseException as exc:
             await self.__aexit__(type(exc), exc, exc.__traceback__)
             raise
         return self
 
-    async def _enter(self, one: Implementation) -> None:
-        try:
-            context = one.call(self._given)
-        except FAULTS as exc:
-            self._fail(one.plugin, exc)
-            return
-        if context is not None:  # as of most jobs, for most plugins: then no scope is made
-            await self._enter_in_time(one.plugin, context)
-
-    async def _enter_in_time(self, plugin: Plugin, context: Any) -> None:
+    async def _enter(self, plugin: Plugin, context: Any) -> None:
         scope = anyio.CancelScope(deadline=anyio.current_time() + LIMIT)
         scope.__enter__()
         try:

@@ -13,7 +13,7 @@ from chancy_core.host import Service, WorkerHost
 from chancy_core.job import QueuedJob
 from chancy_core.outcome import REFUSED, Kind, Outcome, Settlement, Verdict, settle
 from chancy_core.plugins.application import Plugins
-from chancy_core.plugins.contexts import AttemptContexts
+from chancy_core.plugins.contexts import AttemptContexts, contexts_of
 from chancy_core.plugins.faults import Faults
 from chancy_core.plugins.observing import Observers
 from chancy_core.queue import Queue
@@ -46,12 +46,22 @@ class WorkerPlugins:
 
     def verdict(self, job: QueuedJob, outcome: Outcome) -> Verdict:
         """Decide what becomes of a job."""
-        if self.beside.implemented("chancy_verdict") and outcome.kind not in _SETTLED:
-            for plugin, answer in self.beside.each("chancy_verdict", job=job, outcome=outcome):
+        hook = "chancy_verdict"
+        implementations = self.beside.implemented(hook)
+        if implementations and outcome.kind not in _SETTLED:
+            given = {"job": job, "outcome": outcome}
+            for one in implementations:
+                try:
+                    answer = one.call(given)
+                except FAULTS as exc:
+                    one.plugin.blame(hook, exc)
+                    continue
+                if answer is None:  # as of most jobs
+                    continue
                 problem = _problem(job, outcome, answer)
                 if problem is None:
                     return answer  # type: ignore[no-any-return]
-                plugin.blame("chancy_verdict", problem)
+                one.plugin.blame(hook, problem)
         return settle(job, outcome)
 
     def contexts(self, job: QueuedJob) -> AttemptContexts | None:
@@ -59,7 +69,8 @@ class WorkerPlugins:
         implementations = self.beside.implemented("chancy_job_context")
         if not implementations:
             return None
-        return AttemptContexts(implementations, {"job": job, "worker": self._worker})
+        asked = contexts_of(implementations, {"job": job, "worker": self._worker})
+        return AttemptContexts(asked) if asked else None
 
     @property
     def budgets(self) -> bool:

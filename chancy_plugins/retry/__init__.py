@@ -14,7 +14,7 @@ exception asks for by its `retry_after`.
 
 from chancy_core.hookspecs import hookimpl
 from chancy_core.job import QueuedJob
-from chancy_core.outcome import Outcome, Verdict
+from chancy_core.outcome import Kind, Outcome, Verdict
 from chancy_plugins.retry.budget import Budget as Budget
 from chancy_plugins.retry.budget import per_minute as per_minute
 from chancy_plugins.retry.budget import percent as percent
@@ -32,4 +32,6 @@ _installed = Retry()
 @hookimpl
 def chancy_verdict(job: QueuedJob, outcome: Outcome) -> Verdict | None:
     """Put off, or give up, a job that has a policy, or whose exception asks for it."""
+    if outcome.kind is Kind.SUCCESS:  # as most: it costs each job
+        return None
     return _installed.chancy_verdict(job, outcome)

@@ -25,6 +25,7 @@ from chancy_plugins.retry import Retry, constant
 @pytest.fixture(autouse=True)
 def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "_functions", {})
+    monkeypatch.setattr(registry, "_modules", {})
 
 
 def send(to: str) -> None: ...
