@@ -19,7 +19,7 @@ from chancy_plugins.retention.calendar import Removed as Removed
 from chancy_plugins.retention.export import read as read
 from chancy_plugins.retention.plugin import Retention as Retention
 from chancy_plugins.retention.policy import Keep as Keep
-from chancy_plugins.retention.policy import Policy as Policy
+from chancy_plugins.retention.policy import RetentionPolicy as RetentionPolicy
 from chancy_plugins.retention.policy import days as days
 from chancy_plugins.retention.policy import hours as hours
 from chancy_plugins.retention.run import NotAllowed as NotAllowed

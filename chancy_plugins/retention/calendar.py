@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from chancy_core import codec
 from chancy_core.statement import Row
-from chancy_plugins.retention.policy import Policy
+from chancy_plugins.retention.policy import RetentionPolicy
 
 DAY = 86_400.0
 
@@ -56,7 +56,7 @@ class Day:
         names = ("day", "table", "oid", "ended", "rows", "bytes", "leaving", "ours", "rules")
         return [cls(**dict(zip((*names, "step", "done"), row, strict=True))) for row in rows]
 
-    def goes(self, policy: Policy) -> bool:
+    def goes(self, policy: RetentionPolicy) -> bool:
         """Whether all of its jobs may go, so that it is dropped as a whole.
 
         Never today's nor yesterday's: what ends at midnight is written there.
@@ -64,12 +64,12 @@ class Day:
         longest = policy.longest
         return longest is not None and self.ended >= max(longest, DAY)
 
-    def goes_in(self, policy: Policy) -> float | None:
+    def goes_in(self, policy: RetentionPolicy) -> float | None:
         """Return in how many seconds it is dropped, 0 if it may be; None if it never is."""
         longest = policy.longest
         return None if longest is None else max(0.0, max(longest, DAY) - self.ended)
 
-    def walk(self, policy: Policy, rules: str) -> Walk | None:
+    def walk(self, policy: RetentionPolicy, rules: str) -> Walk | None:
         """Return what is to be looked for in it, if it is not dropped; None if that is nothing."""
         over = [step for step in policy.steps if step <= self.ended]
         again = any(step < DAY and self.ended < step <= self.ended + DAY for step in policy.steps)

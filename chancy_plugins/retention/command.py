@@ -8,7 +8,7 @@ from cyclopts import App, Parameter
 from chancy_core.cli.invocation import Here
 from chancy_plugins.retention.calendar import DAY, Day
 from chancy_plugins.retention.plugin import Retention
-from chancy_plugins.retention.policy import Policy, in_words
+from chancy_plugins.retention.policy import RetentionPolicy, in_words
 from chancy_plugins.retention.run import Asked
 
 app = App(name="retention", help="Show how long finished jobs are kept; remove what may go.")
@@ -38,7 +38,7 @@ async def show(*, here: Here) -> None:
     here.output.items(past, _COLUMNS, "no day yet")
 
 
-def _document(day: Day, policy: Policy) -> dict[str, Any]:
+def _document(day: Day, policy: RetentionPolicy) -> dict[str, Any]:
     """Return what is known of a day, as `--json` prints it."""
     return {
         "day": str(day.day),
@@ -52,7 +52,7 @@ def _document(day: Day, policy: Policy) -> dict[str, Any]:
     }
 
 
-def _becomes(day: Day, policy: Policy) -> str:
+def _becomes(day: Day, policy: RetentionPolicy) -> str:
     if day.leaving:
         return "is on its way out"
     left = day.goes_in(policy)
@@ -102,5 +102,5 @@ async def run(
     return int(bool(removed.problems))
 
 
-def _next(day: Day, policy: Policy) -> bool:
+def _next(day: Day, policy: RetentionPolicy) -> bool:
     return day.leaving or day.goes(policy) or day.walk(policy, Asked(policy).rules) is not None

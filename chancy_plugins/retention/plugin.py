@@ -16,7 +16,7 @@ from chancy_core.host import Application, Service, WorkerHost
 from chancy_plugins.retention import statements
 from chancy_plugins.retention.calendar import Day, Removed, Standing
 from chancy_plugins.retention.pace import Pace, Watcher
-from chancy_plugins.retention.policy import USUAL, Duration, Keep, Policy
+from chancy_plugins.retention.policy import USUAL, Duration, Keep, RetentionPolicy
 from chancy_plugins.retention.run import Asked, Run
 
 log = logging.getLogger("chancy.retention")
@@ -48,7 +48,7 @@ class Retention:
     keep: Duration = USUAL
     rules: Iterable[Keep] = ()
     export: str | Path | None = None
-    _policy: Policy = field(init=False, repr=False)
+    _policy: RetentionPolicy = field(init=False, repr=False)
     #: Whether nobody has said how long: what is installed, and was given nothing.
     _silent: bool = field(init=False, default=False, repr=False)
     #: What a person was told already.
@@ -56,7 +56,7 @@ class Retention:
 
     def __attrs_post_init__(self) -> None:
         try:
-            self._policy = Policy(self.keep, self.rules)
+            self._policy = RetentionPolicy(self.keep, self.rules)
         except InvalidValue as exc:
             raise InvalidPlugin(f"retention: {exc}") from exc
         if self.export is not None and not isinstance(self.export, str | Path):
@@ -77,7 +77,7 @@ class Retention:
         return _given.get(chancy) or cls.silent()
 
     @property
-    def policy(self) -> Policy:
+    def policy(self) -> RetentionPolicy:
         """The rules that hold in this process: those of the environment, if it says any.
 
         What makes no sense there removes nothing, and is told of in the log.
@@ -86,10 +86,10 @@ class Retention:
         if not text:
             return self._policy
         try:
-            return Policy.read(text)
+            return RetentionPolicy.read(text)
         except InvalidValue as exc:
             self._say(f"{VARIABLE}: {exc}; nothing is removed")
-            return Policy(None)
+            return RetentionPolicy(None)
 
     @property
     def told(self) -> bool:
@@ -132,7 +132,7 @@ class Retention:
         standing = await self._standing(chancy)
         return await Run(chancy, await self._asked(chancy, standing, who), pace).go(standing)
 
-    async def rules_of(self, chancy: Application) -> Policy:
+    async def rules_of(self, chancy: Application) -> RetentionPolicy:
         """Return the rules by which `run` would go now."""
         return (await self._asked(chancy, await self._standing(chancy), None)).policy
 
@@ -168,11 +168,11 @@ class Retention:
         if standing.told is None:
             return Asked(self._policy)
         try:
-            policy = Policy.unpack(standing.told)
+            policy = RetentionPolicy.unpack(standing.told)
             drops = standing.told.get("export") is False
         except InvalidValue as exc:
             self._say(f"retention removes nothing: {exc}")
-            return Asked(Policy(None))
+            return Asked(RetentionPolicy(None))
         if not drops:
             self._say(
                 "retention drops no day here: they are written down first, by workers that have "
@@ -193,6 +193,6 @@ def given(chancy: Application) -> bool:
 
 def _in_words(told: Any) -> str:
     try:
-        return str(Policy.unpack(told))
+        return str(RetentionPolicy.unpack(told))
     except InvalidValue as exc:
         return str(exc)

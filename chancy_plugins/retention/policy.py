@@ -122,7 +122,7 @@ def _rules(given: Any) -> Any:
 
 
 @frozen
-class Policy:
+class RetentionPolicy:
     """How long finished jobs are kept: by the first of *rules* that is for them, else *keep*."""
 
     keep: float | None = field(default=USUAL, converter=seconds)

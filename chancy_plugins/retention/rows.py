@@ -9,7 +9,7 @@ from attrs import frozen
 
 from chancy_core.statement import Names, Statement, nothing
 from chancy_plugins.retention.calendar import DAY, Walk
-from chancy_plugins.retention.policy import Keep, Policy
+from chancy_plugins.retention.policy import Keep, RetentionPolicy
 
 #: How many rows one statement looks at, and so deletes at most.
 BATCH = 1000
@@ -114,7 +114,7 @@ def begin(names: Names, walk: Walk, rules: str) -> Statement[None]:
     return Statement.written(_BEGIN, names, params, nothing)
 
 
-def step(names: Names, walk: Walk, policy: Policy, rules: str) -> Statement[Batch]:
+def step(names: Names, walk: Walk, policy: RetentionPolicy, rules: str) -> Statement[Batch]:
     """Look at the next rows of a day, and delete those whose time is over."""
     params = _bounds(walk.day) | {
         "day": walk.day, "rules": rules, "step": walk.step, "keep": policy.keep, "brief": DAY,

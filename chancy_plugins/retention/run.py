@@ -15,7 +15,7 @@ from chancy_plugins.retention.calendar import Day, Removed, Standing, Walk
 from chancy_plugins.retention.dropping import Dropping, Kept
 from chancy_plugins.retention.export import Exporter, NotExported
 from chancy_plugins.retention.pace import Pace
-from chancy_plugins.retention.policy import Policy
+from chancy_plugins.retention.policy import RetentionPolicy
 
 log = logging.getLogger("chancy.retention")
 
@@ -28,7 +28,7 @@ class NotAllowed(ChancyError):
 class Asked:
     """What a run is to do: by which rules, and what is written down before a day is dropped."""
 
-    policy: Policy
+    policy: RetentionPolicy
     #: The folder; None if nothing is written down.
     export: str | Path | None = None
     #: Whether days are dropped as a whole: not by who does not know where they are written down.

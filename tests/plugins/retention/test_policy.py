@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chancy import Chancy, State, job
 from chancy_core.errors import InvalidPlugin, InvalidValue
-from chancy_plugins.retention import Keep, Policy, Retention, days, hours
+from chancy_plugins.retention import Keep, RetentionPolicy, Retention, days, hours
 from chancy_plugins.retention.policy import LEAST, MOST, in_words
 from chancy_plugins.retention.rows import like
 
@@ -42,36 +42,36 @@ def rules(named: st.SearchStrategy) -> st.SearchStrategy[Keep]:
 
 @given(durations, st.lists(rules(several), max_size=4))
 def test_what_is_written_down_is_read_back(keep, made):
-    policy = Policy(keep, made)
-    assert Policy.unpack(policy.pack()) == policy
+    policy = RetentionPolicy(keep, made)
+    assert RetentionPolicy.unpack(policy.pack()) == policy
 
 
 @given(durations, st.lists(rules(plain), max_size=4))
 def test_what_is_shown_can_be_said(keep, made):
-    policy = Policy(keep, made)
-    assert Policy.read(str(policy)) == policy
+    policy = RetentionPolicy(keep, made)
+    assert RetentionPolicy.read(str(policy)) == policy
 
 
 @given(st.text(max_size=30))
 def test_any_text_is_rules_or_refused(text):
     try:
-        policy = Policy.read(text)
+        policy = RetentionPolicy.read(text)
     except InvalidValue:
         return
-    assert Policy.read(str(policy)) == policy
+    assert RetentionPolicy.read(str(policy)) == policy
 
 
 @pytest.mark.parametrize(
     ("text", "policy"),
     [
-        ("30d", Policy(days(30))),
-        ("none", Policy(None)),
-        ("3600", Policy(3600)),
-        ("1h30m;", Policy(5400)),
-        ("state=failed 90d", Policy(days(30), [Keep(state="failed", for_=days(90))])),
+        ("30d", RetentionPolicy(days(30))),
+        ("none", RetentionPolicy(None)),
+        ("3600", RetentionPolicy(3600)),
+        ("1h30m;", RetentionPolicy(5400)),
+        ("state=failed 90d", RetentionPolicy(days(30), [Keep(state="failed", for_=days(90))])),
         (
             "7d; state=failed,lost queue=mail 90d ;func=acme.* none",
-            Policy(
+            RetentionPolicy(
                 days(7),
                 [
                     Keep(state=["failed", "lost"], queue="mail", for_=days(90)),
@@ -82,7 +82,7 @@ def test_any_text_is_rules_or_refused(text):
     ],
 )
 def test_the_environment_says_it_in_plain_words(text, policy):
-    assert Policy.read(text) == policy
+    assert RetentionPolicy.read(text) == policy
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_environment_says_it_in_plain_words(text, policy):
 )
 def test_nonsense_in_the_environment_is_refused(text):
     with pytest.raises(InvalidValue):
-        Policy.read(text)
+        RetentionPolicy.read(text)
 
 
 @pytest.mark.parametrize(
@@ -118,12 +118,12 @@ def test_nonsense_in_the_environment_is_refused(text):
         lambda: Keep(state="lost", for_=True),
         lambda: Keep(state="lost", for_=math.nan),
         lambda: Keep(state="lost", for_="1d"),
-        lambda: Policy(30, ()),
-        lambda: Policy(rules="ab"),
-        lambda: Policy(rules=[Keep(state="lost", for_=60)] * 101),
-        lambda: Policy.unpack({"keep": 60}),
-        lambda: Policy.unpack({"keep": 60, "rules": [{"for": 1}]}),
-        lambda: Policy.unpack([]),
+        lambda: RetentionPolicy(30, ()),
+        lambda: RetentionPolicy(rules="ab"),
+        lambda: RetentionPolicy(rules=[Keep(state="lost", for_=60)] * 101),
+        lambda: RetentionPolicy.unpack({"keep": 60}),
+        lambda: RetentionPolicy.unpack({"keep": 60, "rules": [{"for": 1}]}),
+        lambda: RetentionPolicy.unpack([]),
     ],
 )
 def test_nonsense_is_refused_where_it_is_written(made):
@@ -147,10 +147,10 @@ def test_a_rule_takes_functions_and_states_as_they_are():
 
 def test_the_longest_of_all_is_what_a_day_waits_for():
     rule = Keep(state="failed", for_=days(90))
-    assert Policy(days(30), [rule]).longest == 90 * 86_400
-    assert Policy(days(30), [rule]).steps == [30 * 86_400, 90 * 86_400]
-    assert Policy(None, [rule]).longest is None
-    assert Policy(days(1), [Keep(state="failed", for_=None)]).longest is None
+    assert RetentionPolicy(days(30), [rule]).longest == 90 * 86_400
+    assert RetentionPolicy(days(30), [rule]).steps == [30 * 86_400, 90 * 86_400]
+    assert RetentionPolicy(None, [rule]).longest is None
+    assert RetentionPolicy(days(1), [Keep(state="failed", for_=None)]).longest is None
 
 
 def test_durations_in_words():
@@ -165,24 +165,24 @@ def test_a_star_is_any_text_and_nothing_else_is():
 
 def test_thirty_days_if_nobody_says_anything(monkeypatch):
     chancy = Chancy("host=nowhere")
-    assert Retention.of(chancy).policy == Policy(days(30))
+    assert Retention.of(chancy).policy == RetentionPolicy(days(30))
     assert not Retention.of(chancy).told
     mine = Retention(keep=days(7))
     own = Chancy("host=nowhere", plugins=[mine])
     assert own.plugins.broken == {}
     assert Retention.of(own) is mine
     assert mine.told
-    assert mine.policy == Policy(days(7))
+    assert mine.policy == RetentionPolicy(days(7))
     monkeypatch.setenv("CHANCY_RETENTION", "1d; state=failed 2d")
     for one in (Retention.of(chancy), mine):
-        assert one.policy == Policy(days(1), [Keep(state="failed", for_=days(2))])
+        assert one.policy == RetentionPolicy(days(1), [Keep(state="failed", for_=days(2))])
         assert one.told
 
 
 def test_nonsense_in_the_environment_removes_nothing(monkeypatch, caplog):
     monkeypatch.setenv("CHANCY_RETENTION", "365dd")
     retention = Retention(keep=days(1))
-    assert retention.policy == retention.policy == Policy(None)
+    assert retention.policy == retention.policy == RetentionPolicy(None)
     assert caplog.text.count("CHANCY_RETENTION: '365dd' is no duration") == 1
 
 

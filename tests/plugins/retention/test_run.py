@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chancy import Chancy, JobFilter, JobNotFound, Queue, State, Worker, job
 from chancy_core.testing import Clock
 from chancy_core.testing.databases import database
-from chancy_plugins.retention import Keep, Policy, Retention, days, hours, rows, statements
+from chancy_plugins.retention import Keep, RetentionPolicy, Retention, days, hours, rows, statements
 from chancy_plugins.retention.calendar import DAY
 from tests.plugins.retention.conftest import History
 
@@ -41,7 +41,7 @@ jobs = st.fixed_dictionaries(
 )
 
 
-def kept(policy: Policy, one: dict[str, str]) -> float | None:
+def kept(policy: RetentionPolicy, one: dict[str, str]) -> float | None:
     """For how many seconds a job is kept."""
     for rule in policy.rules:
         asked = ((rule.state, "state"), (rule.queue, "queue"), (rule.func, "func"))
@@ -53,7 +53,7 @@ def kept(policy: Policy, one: dict[str, str]) -> float | None:
     return policy.keep
 
 
-def goes(policy: Policy, now: datetime, at: datetime, one: dict[str, str]) -> bool:
+def goes(policy: RetentionPolicy, now: datetime, at: datetime, one: dict[str, str]) -> bool:
     """Whether a job goes: with its day, or by its own time if it is kept for less than one."""
     midnight = datetime.combine(at.date() + timedelta(days=1), datetime.min.time(), UTC)
     ended = (now - midnight).total_seconds()
@@ -119,7 +119,7 @@ def test_exactly_those_go_of_which_the_rules_say_so(
     frozen: History, *, keep, made, put, batch, twice, backend
 ):
     frozen.conn.execute("TRUNCATE chancy_history, chancy_retention_days")
-    policy, now = Policy(keep, made), frozen.now()
+    policy, now = RetentionPolicy(keep, made), frozen.now()
     expected = set()
     for one in put:
         at = now - timedelta(hours=one["hours"])
@@ -271,7 +271,7 @@ async def test_the_database_plans_it_by_the_index_whatever_it_knows(
 ):
     """Its plan was made when the day had three rows, of which it read all, and is kept."""
     day, _ = history.ago(10, 3)
-    policy = Policy(days(60), [Keep(queue="q", for_=days(2))])
+    policy = RetentionPolicy(days(60), [Keep(queue="q", for_=days(2))])
     (found,) = [one for one in await Retention().days(chancy_app) if one.day == day]
     walk = found.walk(policy, "r")
     assert walk is not None
@@ -312,13 +312,13 @@ async def test_rules_of_others_hold_where_nobody_said_any(
     assert not await silent.run(chancy_app)
     told = Retention(keep=days(5), rules=[Keep(state="failed", for_=None)])
     await told.run(chancy_app)  # by hand: nobody else goes by it
-    assert await silent.rules_of(chancy_app) == Policy(days(30))
+    assert await silent.rules_of(chancy_app) == RetentionPolicy(days(30))
     await told.run(chancy_app, who="a worker")
     assert await silent.rules_of(chancy_app) == told.policy
     assert "the rules are now" not in caplog.text
     await Retention(keep=days(90)).run(chancy_app, who="another")
     assert "the rules are now 90d; those that a worker was told were others: 5d; " in caplog.text
-    assert await silent.rules_of(chancy_app) == Policy(days(90))
+    assert await silent.rules_of(chancy_app) == RetentionPolicy(days(90))
 
 
 async def test_who_does_not_know_where_days_are_written_down_drops_none(
