@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from chancy import Chancy, State, job
 from chancy_core.errors import InvalidPlugin, InvalidValue
-from chancy_plugins.retention import Keep, RetentionPolicy, Retention, days, hours
+from chancy_plugins.retention import Keep, Retention, RetentionPolicy, days, hours
 from chancy_plugins.retention.policy import LEAST, MOST, in_words
 from chancy_plugins.retention.rows import like
 

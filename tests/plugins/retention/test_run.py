@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from chancy import Chancy, JobFilter, JobNotFound, Queue, State, Worker, job
 from chancy_core.testing import Clock
 from chancy_core.testing.databases import database
-from chancy_plugins.retention import Keep, RetentionPolicy, Retention, days, hours, rows, statements
+from chancy_plugins.retention import Keep, Retention, RetentionPolicy, days, hours, rows, statements
 from chancy_plugins.retention.calendar import DAY
 from tests.plugins.retention.conftest import History
 
