@@ -209,7 +209,7 @@ class Lane:
             self._events.emit("job.started", str(attempt.job.id), attempt.job)
 
     def end(self, attempt: Attempt, outcome: Outcome, seconds: float | None = None) -> None:
-        """Decide what becomes of a job whose attempt has ended, after *seconds*; have it written."""
+        """Decide what becomes of a job whose attempt ended after *seconds*, and have it written."""
         try:
             verdict = self.plugins.verdict(attempt.job, outcome)
             self._settled(Settlement(attempt.job, outcome, verdict, seconds))
