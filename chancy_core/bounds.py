@@ -47,3 +47,10 @@ def check_due(job: "Job", due: datetime) -> None:
     # In another time zone a year beyond these could not be read back.
     if not 1 < due.year < 9999:
         raise InvalidJob(f"{who}: scheduled_at must be in the years 2 to 9998")
+
+
+def check_flag(job: "Job", name: str) -> None:
+    """Refuse what is neither true nor false."""
+    given = getattr(job, name)
+    if not isinstance(given, bool):
+        raise InvalidJob(f"job {job.func!r}: {name} is a bool, not {codec.shown(given)}")

@@ -9,7 +9,7 @@ from uuid import UUID
 from attrs import field, fields, frozen
 
 from chancy_core import codec, versions
-from chancy_core.bounds import check_due, check_integer, check_text
+from chancy_core.bounds import check_due, check_flag, check_integer, check_text
 from chancy_core.errors import AttemptOver, ChancyError, InvalidJob, JobFailed, TimeLimitExceeded
 from chancy_core.limit import Limit, LimitKind
 from chancy_core.options import JobOptions, Registered, check_options
@@ -67,13 +67,10 @@ class Job:
         check_text(self, "queue", 400)
         if self.unique_key is not None:
             check_text(self, "unique_key", 512)
-        check_integer(self, "priority", -32_768)
-        check_integer(self, "max_attempts", 1)
-        check_integer(self, "version", 1)
+        for name, least in (("priority", -32_768), ("max_attempts", 1), ("version", 1)):
+            check_integer(self, name, least)
         for name in ("at_most_once", "exclusive", "keep_result"):
-            given = getattr(self, name)
-            if not isinstance(given, bool):
-                raise InvalidJob(f"job {self.func!r}: {name} is a bool, not {codec.shown(given)}")
+            check_flag(self, name)
         if self.at_most_once and self.max_attempts != 1:
             raise InvalidJob(
                 f"job {self.func!r}: at_most_once leaves no second attempt: max_attempts must be "

@@ -126,6 +126,7 @@ NEEDS_OWNER = {
         "test_cancelling_where_no_worker_has_run_for_long",
         "test_plans",
         "test_diagnosis",
+        "test_a_service_that_lacks_its_tables_is_named_until_it_has_them",
     ),
 }
 

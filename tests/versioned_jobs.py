@@ -28,12 +28,17 @@ def _sent(to: str, due: date, me: QueuedJob) -> list[Any]:
     return [to, due.isoformat(), me.func, me.version, me.kwargs]
 
 
-@job(name="acme.send", aliases=["acme.mail.send", "post"], version=3, upcasters=CHANGES)
+@job(
+    name="versioned.send",
+    aliases=["versioned.mail.send", "versioned.post"],
+    version=3,
+    upcasters=CHANGES,
+)
 def send(to: str, due: date, *, me: QueuedJob = INJECTED) -> list[Any]:
     return _sent(to, due, me)
 
 
-@job(name="acme.send_async", aliases="acme.mail.send_async", version=3, upcasters=CHANGES)
+@job(name="versioned.send_async", aliases="versioned.mail.send_async", version=3, upcasters=CHANGES)
 async def send_async(to: str, due: date, *, me: QueuedJob = INJECTED) -> list[Any]:
     return _sent(to, due, me)
 
@@ -54,21 +59,21 @@ def _leave_json(arguments: dict[str, Any]) -> dict[str, Any]:
     return {"a": object()}
 
 
-@job(name="acme.raise", version=2, upcasters={1: _raise})
+@job(name="versioned.raise", version=2, upcasters={1: _raise})
 async def raising(a: int) -> int:
     return a
 
 
-@job(name="acme.forget", version=2, upcasters={1: _forget})
+@job(name="versioned.forget", version=2, upcasters={1: _forget})
 async def forgetting(a: int) -> int:
     return a
 
 
-@job(name="acme.misname", version=2, upcasters={1: _misname})
+@job(name="versioned.misname", version=2, upcasters={1: _misname})
 async def misnaming(a: int) -> int:
     return a
 
 
-@job(name="acme.leave_json", version=2, upcasters={1: _leave_json})
+@job(name="versioned.leave_json", version=2, upcasters={1: _leave_json})
 async def leaving_json(a: int) -> int:
     return a

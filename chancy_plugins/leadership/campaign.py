@@ -38,6 +38,8 @@ RELEASING = 2.0
 STAGGER = 0.05
 #: The most bytes that the name of a leadership may have.
 LONGEST = 200
+#: The fewest seconds after which a campaign that was not heard of is taken for one that hangs.
+PATIENCE = 120.0
 
 _campaigns: "WeakKeyDictionary[WorkerHost, set[Campaign]]" = WeakKeyDictionary()
 
@@ -65,7 +67,9 @@ def led(worker: WorkerHost, name: str, duty: Duty, *, ttl: float = 15.0) -> Serv
     async def run() -> None:
         await campaign.run()
 
-    return Service(f"leadership of {name}", run)
+    service = Service(f"leadership of {name}", run, patience=max(PATIENCE, 4 * campaign.ttl))
+    campaign.beat = service.beat
+    return service
 
 
 async def leaders(app: Application) -> list[Leader]:
@@ -85,9 +89,11 @@ class Campaign:
 
     def __init__(self, worker: WorkerHost, name: str, duty: Duty, ttl: float) -> None:
         self.name = name
+        self.ttl = ttl
+        #: Says that it goes on, and what keeps it from that, to whoever supervises it.
+        self.beat: Callable[[str | None], None] = lambda _: None
         self._worker = worker
         self._duty = duty
-        self._ttl = ttl
         self._holder = uuid4()
         self._trouble = Trouble(name)
         self._woken = anyio.Event()
@@ -127,16 +133,16 @@ class Campaign:
         try:
             number = await self._campaign()
         except Exception as exc:  # noqa: BLE001 - what is not the database's is raised again
-            return self._trouble.pause_after(exc)
-        self._trouble.over()
+            return self._pause_after(exc)
+        self._over()
         if not number:
-            return self._ttl / OFTEN * random.uniform(0.8, 1.0)
+            return self.ttl / OFTEN * random.uniform(0.8, 1.0)
         await self._lead(Term(self.name, number, self._holder), sent)
         return 0.0
 
     async def _campaign(self) -> int:
         names = self._worker.chancy.names
-        asked = (self.name, self._holder, self._worker.name, self._ttl)
+        asked = (self.name, self._holder, self._worker.name, self.ttl)
         self._may_hold = True  # until it is answered that we do not
         number = await self._ask(statements.campaign(names, *asked))
         self._may_hold = bool(number)
@@ -172,22 +178,22 @@ class Campaign:
         self, term: Term, lease: anyio.CancelScope, failed: list[BaseException]
     ) -> None:
         """Renew the lease, and put the end of its scope off, until it turns out not to be ours."""
-        often = self._ttl / OFTEN
+        often = self.ttl / OFTEN
         pause = often
         while True:
             await anyio.sleep(pause * random.uniform(0.8, 1.0))
             sent = anyio.current_time()
             try:
-                ours = await self._ask(statements.renew(self._worker.chancy.names, term, self._ttl))
+                ours = await self._ask(statements.renew(self._worker.chancy.names, term, self.ttl))
             except Exception as exc:  # noqa: BLE001 - what is not the database's is raised
                 try:
-                    pause = min(often, self._trouble.pause_after(exc))
+                    pause = min(often, self._pause_after(exc))
                 except FAULTS as defect:
                     failed.append(defect)
                     lease.cancel()
                     return
                 continue
-            self._trouble.over()
+            self._over()
             if not ours:
                 log.warning(
                     "worker %s: its term %d of leading %r was over before it was renewed",
@@ -198,12 +204,21 @@ class Campaign:
             lease.deadline = self._until(sent)
             pause = often
 
+    def _pause_after(self, exc: Exception) -> float:
+        pause = self._trouble.pause_after(exc)
+        self.beat(str(exc) if self._trouble.lasts else None)
+        return pause
+
+    def _over(self) -> None:
+        self._trouble.over()
+        self.beat(None)
+
     def _until(self, sent: float) -> float:
         """Return until when a lease is trusted that was asked for at *sent*, by the same clock.
 
         The database counts from when it was told, which is later: so we stop before another begins.
         """
-        return sent + self._ttl * (1 - MARGIN)
+        return sent + self.ttl * (1 - MARGIN)
 
     async def _release(self) -> None:
         """Let somebody else lead at once, even while all is being cancelled."""
@@ -221,9 +236,9 @@ class Campaign:
 
     async def _ask(self, statement: Statement[T]) -> T:
         """Run a statement. Raises `CallTimeout` when its answer could be of no use."""
-        with anyio.move_on_after(self._ttl):
+        with anyio.move_on_after(self.ttl):
             return await self._worker.chancy.database.run(statement)
-        raise CallTimeout(f"no answer within {self._ttl:g} s")
+        raise CallTimeout(f"no answer within {self.ttl:g} s")
 
 
 def _checked(name: str) -> str:

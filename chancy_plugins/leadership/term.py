@@ -9,9 +9,15 @@ from attrs import frozen
 from chancy_core.errors import ChancyError
 from chancy_core.statement import Names, Row, Statement
 
+#: For how long a fenced transaction may stand still between two statements. A leader whose process
+#: is stopped in the middle of one would keep the next from leading for as long as it is.
+STANDSTILL = "5s"
+
 _FENCE = """\
--- See that a term of leadership is current, and have the next one wait for this transaction.
-SELECT term FROM {leaders}
+-- See that a term of leadership is current, and have the next one wait for this transaction, which
+-- the server ends if it stands still.
+SELECT term, set_config('idle_in_transaction_session_timeout', %(standstill)s, true)
+  FROM {leaders}
  WHERE name = %(name)s AND holder = %(holder)s AND term = %(term)s
    FOR KEY SHARE
 """
@@ -37,7 +43,8 @@ class Term:
             await database.run(term.fence(database.names), write)
 
         Where it is read it raises `TermOver` if the term is not current, which undoes all that is
-        run beside it. Until that transaction ends nobody else begins to lead, so keep it short.
+        run beside it. Until that transaction ends nobody else begins to lead, so keep it short: the
+        server ends it, with its connection, if nothing is asked in it for five seconds.
         """
 
         def read(rows: Sequence[Row]) -> None:
@@ -47,7 +54,12 @@ class Term:
                     "what was to be written in it is not"
                 )
 
-        params = {"name": self.name, "holder": self.holder, "term": self.number}
+        params = {
+            "name": self.name,
+            "holder": self.holder,
+            "term": self.number,
+            "standstill": STANDSTILL,
+        }
         return Statement.written(_FENCE, names, params, read)
 
 

@@ -47,6 +47,11 @@ class Trouble:
             log.warning("cannot ask who leads %r, try %d: %s", self._leadership, self._tries, exc)
         return random.uniform(0.0, min(MOST, 0.1 * 2.0 ** min(self._tries, 30)))
 
+    @property
+    def lasts(self) -> bool:
+        """Whether there is more than what the restart of a server causes."""
+        return self._tries > 1 or self._said is not None
+
     def over(self) -> None:
         """Note that the database has answered."""
         if self._tries:

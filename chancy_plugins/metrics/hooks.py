@@ -10,7 +10,7 @@ from chancy_plugins.leadership import led
 from chancy_plugins.metrics import process, recording, settings
 from chancy_plugins.metrics.key import Key, MetricKind
 from chancy_plugins.metrics.leading import Leading
-from chancy_plugins.metrics.service import Writing
+from chancy_plugins.metrics.service import PATIENCE, Writing
 
 _PUSHED = Key.of(MetricKind.COUNTER, "jobs.pushed")
 
@@ -27,10 +27,14 @@ def chancy_worker_services(worker: WorkerHost) -> Iterable[Service]:
     recording.listen()
     process.of_worker(worker)  # before anything is recorded
 
-    async def write() -> None:  # written here, so that a stack that leads here is the plugin's
-        await Writing(worker).run()
+    writing = Writing(worker)
 
-    return [Service("metrics", write), led(worker, "metrics", Leading(worker).run)]
+    async def write() -> None:  # written here, so that a stack that leads here is the plugin's
+        await writing.run()
+
+    service = Service("metrics", write, patience=PATIENCE + 4 * settings.interval())
+    writing.beat = service.beat
+    return [service, led(worker, "metrics", Leading(worker).run)]
 
 
 @hookimpl

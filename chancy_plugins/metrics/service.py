@@ -2,6 +2,7 @@
 
 import logging
 import random
+from collections.abc import Callable
 
 import anyio
 
@@ -15,6 +16,8 @@ log = logging.getLogger("chancy.metrics")
 BEAT = 30.0
 #: Seconds that the last writing may take when the worker stops.
 LAST = 3.0
+#: Seconds, beyond some of the pauses between two writings, after which one is taken to hang.
+PATIENCE = 120.0
 
 
 class Writing:
@@ -22,6 +25,8 @@ class Writing:
 
     def __init__(self, worker: WorkerHost) -> None:
         self._worker = worker
+        #: Says that it goes on, and what keeps it from that, to whoever supervises it.
+        self.beat: Callable[[str | None], None] = lambda _: None
         self._recorder = process.of_worker(worker)
         self._trouble = Trouble("writing them down")
         self._written_at = -BEAT
@@ -30,6 +35,7 @@ class Writing:
         """Write until cancelled, and then once more."""
         try:
             while True:
+                self.beat(self._trouble.lasting)
                 pause = await self._turn()
                 await anyio.sleep(pause)
         finally:

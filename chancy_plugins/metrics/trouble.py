@@ -46,6 +46,13 @@ class Trouble:
             log.warning("metrics: %s failed, try %d: %s", self._what, self._tries, exc)
         return random.uniform(0.0, min(MOST, 0.1 * 2.0 ** min(self._tries, 30)))
 
+    @property
+    def lasting(self) -> str | None:
+        """What is wrong, if it is more than what the restart of a server causes."""
+        if self._said is None and self._tries <= 1:
+            return None
+        return f"{self._what} fails: {self._said or 'the database cannot be asked'}"
+
     def over(self) -> None:
         """Note that the database has answered."""
         if self._tries:

@@ -22,6 +22,8 @@ OFTEN = 15.0
 SHOWING = 1.0
 #: Seconds that closing may take.
 CLOSING = 3.0
+#: Seconds after which one that was not heard of is taken for one that hangs.
+PATIENCE = 60.0
 
 
 class Prometheus:
@@ -52,16 +54,17 @@ class Prometheus:
         """Answer for as long as the worker lives."""
 
         async def serve() -> None:
-            await self._serve(worker)
+            await self._serve(worker, service)
 
-        return [Service("prometheus", serve)]
+        service = Service("prometheus", serve, patience=PATIENCE)
+        return [service]
 
     @hookimpl
     async def chancy_jobs_settled(self, settled: Sequence[Settlement], worker: WorkerHost) -> None:
         """Count what became of jobs, if nobody else does."""
         self._collector.settled(settled, worker)
 
-    async def _serve(self, worker: WorkerHost) -> None:
+    async def _serve(self, worker: WorkerHost, service: Service) -> None:
         self._users[worker] = None
         try:
             if not self._opened:
@@ -71,6 +74,7 @@ class Prometheus:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._refresh, worker)
                 while True:
+                    service.beat()
                     self._collector.pour(worker)
                     await anyio.sleep(SHOWING)
         finally:

@@ -2,7 +2,7 @@
 
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import anyio
@@ -25,6 +25,8 @@ PAUSE = (1.0, 300.0)
 MOST = 5.0
 #: Seconds between two tries where only a person can mend what is wrong.
 LASTING = 30.0
+#: Seconds after which one that was not heard of is taken for one that hangs.
+PATIENCE = 4 * PAUSE[1]
 
 #: What only a person can mend, by what PostgreSQL says.
 _MENDING = {
@@ -58,7 +60,7 @@ class Reprioritize:
     @hookimpl
     def chancy_worker_services(self, worker: WorkerHost) -> Iterable[Service]:
         """Apply the rules for as long as the worker works, each by itself."""
-        return [Service(f"ageing {one.key}", _run(worker.chancy, one)) for one in self.rules]
+        return [_service(worker.chancy, one) for one in self.rules]
 
     async def apply(self, app: Application) -> dict[str, int]:
         """Apply the rules now, as workers do from time to time; answers how many jobs each raised.
@@ -75,11 +77,15 @@ def _made(rule: dict[str, Any]) -> Ageing:
         raise InvalidPlugin(f"reprioritize: {exc}") from exc
 
 
-def _run(app: Application, rule: Ageing) -> Any:
-    async def run() -> None:  # written here, so that a stack that leads here is the plugin's
-        await Walk(app, rule).run()
+def _service(app: Application, rule: Ageing) -> Service:
+    walk = Walk(app, rule)
 
-    return run
+    async def run() -> None:  # written here, so that a stack that leads here is the plugin's
+        await walk.run()
+
+    service = Service(f"ageing {rule.key}", run, patience=PATIENCE)
+    walk.beat = service.beat
+    return service
 
 
 class Walk:
@@ -90,6 +96,8 @@ class Walk:
         self._rule = rule
         least, most = PAUSE
         self._pause = max(least, min(most, rule.every * LATE)) if pause is None else pause
+        #: Says that it goes on, and what keeps it from that, to whoever supervises it.
+        self.beat: Callable[[str | None], None] = lambda _: None
         self._tries = 0
         #: What a person was told to mend.
         self._said: str | None = None
@@ -105,6 +113,7 @@ class Walk:
                 if self._tries:
                     log.info("the priorities of what waits can be changed again")
                 self._tries, self._said = 0, None
+                self.beat(None)
                 if raised:
                     log.info("%d jobs have waited, and come earlier: %s", raised, self._rule.key)
                 pause = self._pause * random.uniform(0.8, 1.0)
@@ -117,6 +126,7 @@ class Walk:
             found = await database.run(statements.look(database.names, rule, self._pause))
             if found.early:
                 return raised
+            self.beat(None)
             ended = found.seen < rule.batch
             moved = statements.move(database.names, rule, found, ended=ended)
             try:
@@ -145,6 +155,8 @@ class Walk:
             raise exc
         self._tries += 1
         mending = _MENDING.get(state or "")
+        if mending or self._tries > 1:
+            self.beat(f"{mending or 'priorities cannot be changed'} ({exc})")
         if mending is not None:
             if mending != self._said:
                 log.error("reprioritize does not work on this worker: %s (%s)", mending, exc)

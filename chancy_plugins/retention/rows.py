@@ -1,5 +1,6 @@
 """What is asked of the rows of a day: which are to go, and what is in them."""
 
+import json
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
@@ -35,7 +36,16 @@ WITH walk AS MATERIALIZED (
        FOR UPDATE SKIP LOCKED
 ), seen AS MATERIALIZED (
     SELECT h.ctid AS place, h.id, h.finished_at,
-           (CASE KEPT ELSE %(keep)s::float8 END) AS kept
+           -- The first rule that is for it holds; it may say: for ever.
+           (coalesce((SELECT ARRAY[(rule ->> 'for')::float8]
+                       FROM jsonb_array_elements(%(kept)s::jsonb) WITH ORDINALITY AS r (rule, place)
+                      WHERE (rule -> 'state' IS NULL OR rule -> 'state' ? h.state)
+                        AND (rule -> 'queue' IS NULL OR h.queue LIKE ANY (
+                                 ARRAY(SELECT jsonb_array_elements_text(rule -> 'queue'))))
+                        AND (rule -> 'func' IS NULL OR h.func LIKE ANY (
+                                 ARRAY(SELECT jsonb_array_elements_text(rule -> 'func'))))
+                      ORDER BY place
+                      LIMIT 1), ARRAY[%(keep)s::float8]))[1] AS kept
       FROM {history} AS h
      WHERE h.finished_at >= %(since)s AND h.finished_at < %(until)s
        AND (h.id, h.finished_at) > ((SELECT after_id FROM walk), (SELECT after_at FROM walk))
@@ -106,13 +116,12 @@ def begin(names: Names, walk: Walk, rules: str) -> Statement[None]:
 
 def step(names: Names, walk: Walk, policy: Policy, rules: str) -> Statement[Batch]:
     """Look at the next rows of a day, and delete those whose time is over."""
-    whens, params = _kept(policy)
-    params |= _bounds(walk.day) | {
+    params = _bounds(walk.day) | {
         "day": walk.day, "rules": rules, "step": walk.step, "keep": policy.keep, "brief": DAY,
+        "kept": json.dumps([_asked(rule) for rule in policy.rules]),
         "most": BATCH, "first_id": _FIRST[0], "first_at": _FIRST[1],
     }  # fmt: skip
-    text = _STEP.replace("KEPT", whens or "WHEN false THEN NULL")
-    return Statement.written(text, names, params, lambda rows: Batch(*rows[0]))
+    return Statement.written(_STEP, names, params, lambda rows: Batch(*rows[0]))
 
 
 def page(
@@ -129,32 +138,13 @@ def _bounds(day: date) -> dict[str, Any]:
     return {"since": since, "until": since + timedelta(days=1)}
 
 
-def _kept(policy: Policy) -> tuple[str, dict[str, Any]]:
-    """Return the rules as branches of a CASE, with their parameters."""
-    whens: list[str] = []
-    params: dict[str, Any] = {}
-    for number, rule in enumerate(policy.rules):
-        asked = [f"h.{one} LIKE ANY (%({one}{number})s::text[])" for one in ("queue", "func")]
-        asked = [
-            text
-            for text, one in zip(asked, (rule.queue, rule.func), strict=True)
-            if one is not None
-        ]
-        if rule.state is not None:
-            asked.append(f"h.state = ANY (%(state{number})s::text[])")
-        whens.append(f"WHEN {' AND '.join(asked)} THEN %(kept{number})s::float8")
-        params |= _asked(rule, number)
-    return " ".join(whens), params
-
-
-def _asked(rule: Keep, number: int) -> dict[str, Any]:
-    given: dict[str, Any] = {f"kept{number}": rule.for_}
+def _asked(rule: Keep) -> dict[str, Any]:
+    """Return a rule as the statement reads it: what it does not ask for is not there."""
+    asked: dict[str, Any] = {"for": rule.for_, "state": rule.state and list(rule.state)}
     for name in ("queue", "func"):
-        if (wanted := getattr(rule, name)) is not None:
-            given[f"{name}{number}"] = [like(one) for one in wanted]
-    if rule.state is not None:
-        given[f"state{number}"] = list(rule.state)
-    return given
+        wanted = getattr(rule, name)
+        asked[name] = wanted and [like(one) for one in wanted]
+    return {name: value for name, value in asked.items() if value is not None}
 
 
 def like(name: str) -> str:

@@ -101,7 +101,8 @@ class Run:
 
     async def _drop(self, day: Day) -> None:
         try:
-            await Dropping(self._app).drop(day)
+            async with self._pace:  # a file of half a gigabyte is gone: let the disk breathe
+                await Dropping(self._app).drop(day)
         except Kept as exc:
             self._problems.append(str(exc))
             self._more = True

@@ -12,7 +12,7 @@ from chancy_plugins.workflow import statements
 from chancy_plugins.workflow.going import Going
 from chancy_plugins.workflow.record import META
 from chancy_plugins.workflow.statements import Gone
-from chancy_plugins.workflow.sweep import Sweeper
+from chancy_plugins.workflow.sweep import PATIENCE, Sweeper
 
 #: How many jobs are remembered whose end was recorded, until somebody is told of it.
 REMEMBERED = 20_000
@@ -74,4 +74,6 @@ def chancy_worker_services(worker: WorkerHost) -> Iterable[Service]:
     async def sweep() -> None:  # written here, so that a stack that leads here is the plugin's
         await sweeper.run()
 
-    return [Service("workflow", sweep)]
+    service = Service("workflow", sweep, patience=PATIENCE)
+    sweeper.beat = service.beat
+    return [service]

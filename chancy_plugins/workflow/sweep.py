@@ -3,6 +3,7 @@
 import logging
 import os
 import random
+from collections.abc import Callable
 
 import anyio
 
@@ -20,6 +21,8 @@ CALM, SOON = 30.0, 3.0
 TURN = 2.0
 #: Seconds between two looks where only a person can mend what is wrong, and the most otherwise.
 LASTING, MOST = 60.0, 10.0
+#: Seconds after which one that was not heard of is taken for one that hangs.
+PATIENCE = 300.0
 #: Seconds until workflows are first forgotten, and then between two times.
 FORGETS, HOURLY = 120.0, 3600.0
 #: The variable that says for how many days workflows are kept that have ended, and the default.
@@ -52,6 +55,8 @@ class Sweeper:
 
     def __init__(self, app: Application) -> None:
         self._app = app
+        #: Says that it goes on, and what keeps it from that, to whoever supervises it.
+        self.beat: Callable[[str | None], None] = lambda _: None
         self._going = Going(app)
         self._after = {"queued": FIRST, "bad": FIRST}
         self._due = FIRST
@@ -76,6 +81,7 @@ class Sweeper:
                 if self._tries:
                     log.info("workflows are looked after again")
                 self._tries, self._said = 0, None
+                self.beat(None)
                 pause = CALM * random.uniform(0.8, 1.2)
 
     async def turn(self) -> None:
@@ -83,6 +89,7 @@ class Sweeper:
         names, until = self._app.names, anyio.current_time() + TURN
         while True:
             look = await self._app.database.run(left.look(names, **self._after, due=self._due))
+            self.beat(None)
             self._after = {kind: look.after.get(kind, FIRST) for kind in self._after}
             self._due = look.due[-1] if len(look.due) == left.FLOWS else FIRST
             await self._going.look_again(look.stuck)
@@ -95,6 +102,7 @@ class Sweeper:
         """Delete workflows that are not kept any longer, some at a time."""
         self._forgets_at = anyio.current_time() + random.uniform(0.8, 1.0) * HOURLY
         while await self._app.database.run(left.forget(self._app.names, self._keep)):
+            self.beat(None)
             await anyio.lowlevel.checkpoint()
 
     def _pause_after(self, exc: Exception) -> float:
@@ -107,6 +115,8 @@ class Sweeper:
             raise exc
         self._tries += 1
         mending = _MENDING.get(state or "")
+        if mending or self._tries > 1:
+            self.beat(f"{mending or 'the database cannot be asked'} ({exc})")
         if mending is not None:
             if mending != self._said:
                 log.error("workflows are not looked after on this worker: %s (%s)", mending, exc)

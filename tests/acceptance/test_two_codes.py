@@ -18,11 +18,11 @@ pytestmark = pytest.mark.anyio
 OLD = """
 from chancy import job
 
-@job(name="acme.mail.send")
+@job(name="rolling.mail.send")
 async def send(address: str) -> list[object]:
     return ["old", address, 1]
 
-@job(name="acme.count")
+@job(name="rolling.count")
 async def count(a: int) -> list[object]:
     return ["old", a]
 """
@@ -36,15 +36,15 @@ def begin_at_zero(arguments):
     return {"a": arguments["a"], "b": 0}
 
 @job(
-    name="acme.letters.send",
-    aliases=["acme.mail.send"],
+    name="rolling.letters.send",
+    aliases=["rolling.mail.send"],
     version=2,
     upcasters={1: name_the_recipient},
 )
 async def send(to: str, times: int) -> list[object]:
     return ["new", to, times]
 
-@job(name="acme.count", version=2, upcasters={1: begin_at_zero})
+@job(name="rolling.count", version=2, upcasters={1: begin_at_zero})
 async def count(a: int, b: int) -> list[object]:
     return ["new", a + b]
 """
@@ -113,17 +113,17 @@ async def hurried(chancy: Chancy) -> AsyncIterator[None]:
 
 
 def old_jobs(count: int) -> list[Job]:
-    sent = [Job("acme.mail.send", kwargs={"address": f"a{n}"}, queue="q") for n in range(count)]
-    return sent + [Job("acme.count", kwargs={"a": n}, queue="q") for n in range(count)]
+    sent = [Job("rolling.mail.send", kwargs={"address": f"a{n}"}, queue="q") for n in range(count)]
+    return sent + [Job("rolling.count", kwargs={"a": n}, queue="q") for n in range(count)]
 
 
 def new_jobs(count: int) -> list[Job]:
     sent = [
-        Job("acme.letters.send", kwargs={"to": f"a{n}", "times": 2}, queue="q", version=2)
+        Job("rolling.letters.send", kwargs={"to": f"a{n}", "times": 2}, queue="q", version=2)
         for n in range(count)
     ]
     return sent + [
-        Job("acme.count", kwargs={"a": n, "b": 5}, queue="q", version=2) for n in range(count)
+        Job("rolling.count", kwargs={"a": n, "b": 5}, queue="q", version=2) for n in range(count)
     ]
 
 
@@ -182,7 +182,7 @@ async def test_each_job_is_done_by_a_worker_that_knows_it(
             await chancy.retry_jobs(before)
             again = await done(chancy, before)
         assert whose(again) == {"new"}
-        assert [job.func for job in again] == ["acme.mail.send"] * 3 + ["acme.count"] * 3
+        assert [job.func for job in again] == ["rolling.mail.send"] * 3 + ["rolling.count"] * 3
         assert {job.version for job in again} == {1}
         assert again[0].kwargs == {"address": "a0"}
 

@@ -55,7 +55,7 @@ async def check(executor: Executor, name: str, version: int, tried: Attempt) -> 
 
 
 @pytest.mark.parametrize("version", CALLS)
-@pytest.mark.parametrize("func", ["acme.send", "acme.mail.send"])
+@pytest.mark.parametrize("func", ["versioned.send", "versioned.mail.send"])
 @pytest.mark.parametrize("name", EVERY)
 async def test_a_job_of_each_name_and_version_gets_what_it_meant(
     name: str, func: str, version: int, anyio_backend: str
@@ -72,8 +72,8 @@ async def test_a_job_of_each_name_and_version_gets_what_it_meant(
 async def test_so_it_does_on_a_cluster(dask: DaskCluster, anyio_backend: str) -> None:
     async with opened("dask", anyio_backend, SOURCE, address=dask.address) as executor:
         for version, kwargs in CALLS.items():
-            tried = Sent(of_version("acme.mail.send", version, **kwargs).claimed)
-            await check(executor, "acme.mail.send", version, tried)
+            tried = Sent(of_version("versioned.mail.send", version, **kwargs).claimed)
+            await check(executor, "versioned.mail.send", version, tried)
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -82,7 +82,7 @@ async def test_a_job_of_newer_code_is_refused_and_nothing_of_it_is_touched(
 ) -> None:
     versioned_jobs.lifted.clear()
     async with opened(name, anyio_backend, SOURCE) as executor:
-        tried = of_version(suited(name, "acme.send"), 4, to="ada", at="noon")
+        tried = of_version(suited(name, "versioned.send"), 4, to="ada", at="noon")
         outcome = await tried.run(executor, plugged())
     assert outcome.kind is Kind.UNKNOWN_FUNCTION, outcome
     assert outcome.failure is not None
@@ -113,8 +113,8 @@ async def test_what_an_upcaster_does_wrong_is_the_jobs_error(
     func: str, says: str, anyio_backend: str
 ) -> None:
     async with opened("async", anyio_backend, SOURCE) as executor:
-        outcome = await of_version(f"acme.{func}", 1, a=1).run(executor)
-        right = await of_version(f"acme.{func}", 2, a=1).run(executor)
+        outcome = await of_version(f"versioned.{func}", 1, a=1).run(executor)
+        right = await of_version(f"versioned.{func}", 2, a=1).run(executor)
     assert right == Outcome(Kind.SUCCESS, "1")
     assert outcome.kind is Kind.ERROR
     assert outcome.failure is not None

@@ -2,6 +2,7 @@
 
 import random
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 import anyio
@@ -26,7 +27,7 @@ def sample(some, most=20):
 
 @pytest.mark.parametrize("isolation", ["read committed", "serializable"])
 async def test_no_two_wait_crosswise_and_none_is_told_to_try_again(dsn, isolation):
-    """Eight writers push, cancel, retry, purge and delete while a worker runs the jobs."""
+    """Eight writers push, raise, cancel, retry, purge and delete while a worker runs the jobs."""
     database = psycopg.conninfo.conninfo_to_dict(dsn)["dbname"]
     with psycopg.connect(dsn, autocommit=True) as conn:
         change = "ALTER DATABASE {} SET default_transaction_isolation = {}"
@@ -40,7 +41,8 @@ async def test_no_two_wait_crosswise_and_none_is_told_to_try_again(dsn, isolatio
             jobs = [answer.bind(number=1).options(unique_key=key) for key in sample(KEYS)]
             known.extend(reference.id for reference in await chancy.push_many(jobs))
             del known[:-200]
-            for change in (chancy.cancel_jobs, chancy.retry_jobs, chancy.purge_jobs):
+            rank = partial(chancy.reprioritize_jobs, by=1)
+            for change in (rank, chancy.cancel_jobs, chancy.retry_jobs, chancy.purge_jobs):
                 await change(sample(known))
                 calls += 1
             if random.random() < 0.1:

@@ -21,6 +21,7 @@ from chancy_core.host import Service
 from chancy_core.outcome import Rescued
 from chancy_core.plugins import contexts, loading, observing, working
 from chancy_core.statement import Statement
+from chancy_plugins.cron import service
 from tests.hostile import OBSERVERS, Contexts, hang, harm, hostile, nothing, odd
 from tests.jobs import add
 
@@ -193,9 +194,8 @@ def _parts(
 
         def services(worker: Any) -> list[Service]:
             found = list(original.call({"worker": worker}) or ())
-            # Only one that promises to be heard of can be found to hang.
-            hangs = service is anyio.sleep_forever
-            expected.update(s.called for s in found if s.patience is not None or not hangs)
+            # Only one that promises to be heard of can be found to hang: all of ours do.
+            expected.update(s.called for s in found)
             return [
                 Service(s.name, service, patience=None if s.patience is None else 0.2)
                 for s in found
@@ -271,6 +271,34 @@ async def test_what_fails_in_a_child_process_is_named_too(
             with anyio.fail_after(20):
                 while not any(f.says.startswith(says) for f in await diagnose(looker)):
                     await anyio.sleep(0.1)
+
+
+async def test_a_service_that_lacks_its_tables_is_named_until_it_has_them(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "INTERVAL", 0.2)
+    monkeypatch.setattr(service, "CALM", 0.2)
+    monkeypatch.setattr(service, "LASTING", 0.2)
+    async with Chancy(dsn) as chancy, Worker(chancy, name="alpha", signals=False):
+
+        async def told() -> list[str]:
+            worker, *_ = await chancy.get_all_workers()
+            return [f"{fault.hook}: {fault.said}" for fault in worker.faults]
+
+        async def until(holds: Callable[[list[str]], bool]) -> None:
+            with anyio.fail_after(20):
+                while not holds(await told()):
+                    await anyio.sleep(0.05)
+
+        await until(lambda found: not found)
+        async with chancy.store.pool.connection() as conn:
+            await conn.execute("ALTER TABLE chancy_crons RENAME TO elsewhere")
+            await conn.commit()
+        await until(lambda found: any("run `chancy migrate`" in said for said in found))
+        async with chancy.store.pool.connection() as conn:
+            await conn.execute("ALTER TABLE elsewhere RENAME TO chancy_crons")
+            await conn.commit()
+        await until(lambda found: not found)
 
 
 def test_all_that_are_installed_are_tried() -> None:

@@ -12,6 +12,7 @@ from chancy import QueuedJob, State
 from chancy_core.errors import InvalidValue
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_plugins.metrics import count, gauge, jobs, observe, process, tally
+from chancy_plugins.metrics import outbox as waiting
 from chancy_plugins.metrics.jobs import OTHERS, Jobs
 from chancy_plugins.metrics.key import Key, MetricKind, theirs
 from chancy_plugins.metrics.outbox import MOST_BATCHES, Outbox
@@ -178,12 +179,25 @@ def test_each_kind_is_put_together_in_its_own_way():
     assert (cell.count, sum(cell.buckets.values())) == (3, 3)
 
 
+def test_a_name_that_is_recorded_in_two_ways_is_two_metrics():
+    count("acme.both", 2)
+    gauge("acme.both", 7)
+    found = {key.kind: cell.total for key, cell in process.here.take().items()}
+    assert found == {MetricKind.COUNTER: 2, MetricKind.GAUGE: 7}
+
+
 # -- what waits to be written ----------------------------------------------------------------------
 
 
 @given(st.lists(st.tuples(st.sampled_from(["put", "fail", "write"]), st.integers(1, 9))))
 def test_each_amount_is_sent_and_what_was_sent_stays_as_it_is(steps) -> None:
     """Whatever fails how often: under each number the same is sent, and all of it in the end."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waiting, "MOST_BATCHES", 1)
+        _send(steps)
+
+
+def _send(steps) -> None:
     outbox, put = Outbox(), 0
     sent: dict[int, float] = {}
     for what, amount in [*steps, *[("write", 0)] * (len(steps) + 1)]:

@@ -1,6 +1,7 @@
 """What workers do for metrics: as commits are in doubt, tables come and go, connections are cut."""
 
 import logging
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -227,10 +228,12 @@ async def test_a_defect_of_its_own_is_the_plugins_and_no_others(
                 await anyio.sleep(0.02)
 
 
-@pytest.mark.parametrize("executor", ["thread", "process"])
+@pytest.mark.parametrize("executor", ["thread", "process", "interpreter"])
 async def test_what_children_and_threads_record_reaches_the_worker(
     chancy_app: Chancy, executor, caplog
 ):
+    if executor == "interpreter" and sys.version_info < (3, 13):
+        pytest.skip("sub-interpreters come with Python 3.13")
     caplog.set_level(logging.DEBUG)
     await chancy_app.declare(Queue("children", executor=executor, concurrency=2))
     async with working(chancy_app) as metrics:

@@ -82,6 +82,49 @@ async def test_a_connection_that_is_cut_before_a_step_costs_that_step(
         )
 
 
+async def test_a_connection_that_is_cut_while_a_day_is_finished(
+    chancy_app: Chancy, chancy_dsn: str, monkeypatch
+):
+    monkeypatch.setattr(dropping, "PATIENCE", 0.5)
+    with psycopg.connect(chancy_dsn, autocommit=True) as conn:
+        gone, _ = History(conn).ago(40)
+    with read_by(chancy_dsn):
+        (problem,) = await run(chancy_app)
+        assert "is dropped later" in problem
+    async with cut_at(monkeypatch, "finalize", chancy_dsn):
+        with suppress(psycopg.OperationalError):
+            await run(chancy_app)
+    assert await run(chancy_app) == []
+    with psycopg.connect(chancy_dsn, autocommit=True) as conn:
+        assert not History(conn).there(History(conn).table(gone))
+
+
+async def test_nonsense_in_the_notes_drops_nothing(chancy_app: Chancy, history: History):
+    """Oids of other tables, of days that stay, and of nothing."""
+    stays, ids = history.ago(5)
+    old, _ = history.ago(40)
+    history.conn.execute("CREATE TABLE chancy_history_20200105 (mine text)")
+    for day, oid in {
+        "2020-01-01": "'chancy_jobs'::regclass",
+        "2020-01-02": "'pg_class'::regclass",
+        "2020-01-03": "4000000000",
+        "2020-01-04": f"'{history.table(stays)}'::regclass",
+        "2020-01-05": "'chancy_history_20200105'::regclass",
+        str(stays): f"'{history.table(stays)}'::regclass",
+        str(old): "'chancy_history'::regclass",
+    }.items():
+        history.conn.execute(
+            "INSERT INTO chancy_retention_days (day, dropping, rules, step, done)"
+            f" VALUES ('{day}', {oid}, 'nonsense', 'NaN', true)"
+        )
+    await run(chancy_app)
+    assert await run(chancy_app) == []
+    for table in ("chancy_jobs", "chancy_history", "chancy_history_20200105"):
+        assert history.there(table)
+    assert history.ids() == set(ids)
+    assert not history.there(history.table(old))
+
+
 async def test_one_that_died_between_the_steps_is_followed_by_the_next(
     chancy_app: Chancy, history: History
 ):
@@ -152,7 +195,10 @@ async def test_a_long_reader_keeps_a_day_and_nobody_waits_meanwhile(
                 f"{table} is dropped later: a transaction has had the history open" in problems[0]
             )
             assert history.there(table)
-            later = await run(chancy_app)  # and one that looks at nothing of ours holds it up, too
+            with anyio.fail_after(15):
+                later = await run(
+                    chancy_app
+                )  # and one that looks at nothing of ours holds it up, too
             assert any(f"the day {older} is dropped later" in one for one in later)
     assert await run(chancy_app) == []
     assert not history.there(table)
@@ -167,7 +213,8 @@ async def test_a_table_that_is_held_is_dropped_once_it_is_free(
     await chancy_app.database.run(statements.mean(chancy_app.names, day, found.oid))
     await chancy_app.database.run(statements.detach(chancy_app.names, day))
     with read_by(chancy_dsn, f"SELECT count(*) FROM {found.table}"):
-        (problem,) = await run(chancy_app)
+        with anyio.fail_after(15):
+            (problem,) = await run(chancy_app)
         assert f"the table of {day} is dropped later" in problem
         assert history.there(found.table)
     assert await run(chancy_app) == []

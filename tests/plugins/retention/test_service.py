@@ -13,7 +13,7 @@ import pytest
 
 from chancy import Chancy, Queue, Worker, job
 from chancy_core.testing import Clock
-from chancy_plugins.retention import Keep, Retention, days, service
+from chancy_plugins.retention import Keep, Retention, days, hooks, service
 from chancy_plugins.retention.plugin import Retention as Plugin
 from tests.plugins.retention.conftest import History
 from tests.roles import EVERY, granted
@@ -73,6 +73,15 @@ async def test_what_the_application_says_holds_in_its_place(chancy_dsn: str, his
                 await anyio.sleep(0.05)
         await anyio.sleep(0.7)
     assert history.attached(history.table(longer))
+
+
+async def test_what_is_installed_stands_back_where_an_application_was_given_one(chancy_dsn: str):
+    mine = Retention(keep=days(90))
+    given, other = Chancy(chancy_dsn, plugins=[mine]), Chancy(chancy_dsn)
+    assert hooks.chancy_worker_services(Worker(given, signals=False)) is None
+    assert len(list(mine.chancy_worker_services(Worker(given, signals=False)) or ())) == 1
+    assert len(list(hooks.chancy_worker_services(Worker(other, signals=False)) or ())) == 1
+    assert mine.chancy_worker_services(Worker(other, signals=False)) is None
 
 
 async def test_who_was_told_nothing_goes_by_what_others_were_told(

@@ -270,6 +270,7 @@ async def test_nobody_is_told_unless_asked(
         await trigger.declare("orders", "orders", job=note)
         conn.execute("INSERT INTO orders VALUES (1)")
         assert list(listening.notifies(timeout=0.5)) == []
+        assert len(await jobs(chancy_app)) == 1
         await trigger.declare("orders", "orders", job=note, wake="notify")
         conn.execute("INSERT INTO orders VALUES (2)")
         (heard,) = listening.notifies(timeout=5, stop_after=1)

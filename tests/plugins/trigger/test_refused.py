@@ -359,7 +359,10 @@ async def test_a_role_that_may_not_put_triggers_on_a_table_is_told(
         await trigger.declare("orders", "orders", job=note)
         conn.execute("INSERT INTO orders VALUES (1)")
         assert await pushed(chancy_app) == 1
-        await trigger.delete("orders")  # which it may not drop: it stays, and does nothing
+        await trigger.declare("orders", "orders", job=note, on="INSERT")
+        conn.execute("DELETE FROM orders")  # it may not drop what is there for that
+        assert await pushed(chancy_app) == 1
+        await trigger.delete("orders")  # nor the rest: all of it does nothing
     conn.execute("INSERT INTO orders VALUES (2)")
     assert await pushed(chancy_app) == 1
     (count,) = conn.execute("SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal").fetchall()
