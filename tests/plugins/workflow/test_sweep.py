@@ -128,7 +128,9 @@ async def test_jobs_that_are_cancelled_or_purged_behind_its_back(
     assert step.problem == "its job is cancelled"
 
 
-async def test_jobs_that_settle_themselves(chancy_app: Chancy, workflows: Workflows):
+async def test_jobs_that_settle_themselves(chancy_app: Chancy, workflows: Workflows, monkeypatch):
+    """By `complete_ex`: of which no plugin is told."""
+
     @job(name=f"sweep.own{id(chancy_app)}", queue="q")
     async def own(*, me: QueuedJob = INJECTED) -> int:
         async with chancy_app.store.pool.connection() as conn:
@@ -139,13 +141,18 @@ async def test_jobs_that_settle_themselves(chancy_app: Chancy, workflows: Workfl
     a = flow.add("a", own)
     flow.add("b", add.bind(left=a.result, right=1))
     id_ = await workflows.push(flow)
-    await drain(chancy_app)
+    with monkeypatch.context() as untold:
+        untold.setattr(hooks, "_is_step", lambda _: False)
+        await drain(chancy_app)
+    assert (await workflows.get(id_)).succeeded == 0
     await Sweeper(chancy_app).turn()
     await drain(chancy_app)
     assert await workflows.result(id_, "b") == 8
 
 
-async def test_a_retried_job_that_settles_itself(chancy_app: Chancy, workflows: Workflows):
+async def test_a_retried_job_that_settles_itself(
+    chancy_app: Chancy, workflows: Workflows, monkeypatch
+):
     """The step has failed: it is looked at all the same."""
     ran: list[int] = []
 
@@ -164,8 +171,30 @@ async def test_a_retried_job_that_settles_itself(chancy_app: Chancy, workflows: 
     id_ = await workflows.push(flow)
     (failed,) = await drain(chancy_app)
     await chancy_app.retry_jobs([failed.id])
-    await drain(chancy_app)
+    with monkeypatch.context() as untold:
+        untold.setattr(hooks, "_is_step", lambda _: False)
+        await drain(chancy_app)
+    assert (await workflows.get(id_)).state == "failed"
     await Sweeper(chancy_app).turn()
+    await drain(chancy_app)
+    assert (await workflows.get(id_)).state == "completed"
+
+
+async def test_what_follows_is_in_the_transaction_that_settles(
+    chancy_app: Chancy, workflows: Workflows, monkeypatch
+):
+    """A worker that dies right after its commit has left nothing to be done."""
+
+    async def dead(*_: object) -> None:
+        return
+
+    for name in ("follow", "look_again", "go_on"):
+        monkeypatch.setattr(Going, name, dead)
+    flow = Workflow("three")
+    listed = flow.add("list", give.bind(value=[1, 2]))
+    mapped = flow.map("each", add.bind(left=listed.each, right=1))
+    flow.add("total", total.bind(parts=mapped.result))
+    id_ = await workflows.push(flow)
     await drain(chancy_app)
     assert (await workflows.get(id_)).state == "completed"
 
