@@ -12,6 +12,8 @@ from chancy_plugins.metrics.key import Key, MetricKind
 from chancy_plugins.metrics.leading import Leading
 from chancy_plugins.metrics.service import PATIENCE, Writing
 
+#: Seconds for which the lease of who merges lasts: all others ask for it each third of that.
+TTL = 90.0
 _PUSHED = Key.of(MetricKind.COUNTER, "jobs.pushed")
 
 
@@ -34,7 +36,7 @@ def chancy_worker_services(worker: WorkerHost) -> Iterable[Service]:
 
     service = Service("metrics", write, patience=PATIENCE + 4 * settings.interval())
     writing.beat = service.beat
-    return [service, led(worker, "metrics", Leading(worker).run)]
+    return [service, led(worker, "metrics", Leading(worker).run, ttl=TTL)]
 
 
 @hookimpl

@@ -17,6 +17,8 @@ log = logging.getLogger("chancy.retention")
 
 #: By what name one worker of all removes.
 LEADERSHIP = "retention"
+#: Seconds for which its lease lasts: there is no hurry, and each worker asks for it now and then.
+TTL = 300.0
 #: What workers are told by when something was removed; the subject is JSON.
 REMOVED = "retention.removed"
 #: Seconds until the first run, between two, and until one that was not done goes on.
@@ -38,12 +40,10 @@ _MENDING = {
 def service(worker: WorkerHost, retention: Retention) -> Service:
     """Return the service that removes what may go, on whichever worker leads."""
 
-    async def duty(
-        _: Term,
-    ) -> None:  # written here, so that a stack that leads here is the plugin's
+    async def duty(_: Term) -> None:  # written here, so that its stack is the plugin's
         await Keeper(worker, retention).run()
 
-    return led(worker, LEADERSHIP, duty)
+    return led(worker, LEADERSHIP, duty, ttl=TTL)
 
 
 class Keeper:
