@@ -98,6 +98,13 @@ class Lanes:
             if jobs:
                 lane.executor.settled(jobs)
 
+    def feed(self, queues: Iterable[str]) -> None:
+        """Look for work in these queues."""
+        for name in queues:
+            if name in self.current:
+                self.current[name].hungry = True
+        self._wake()
+
     def look(self) -> None:
         """Read the queues soon: one of them may have changed."""
         self._look.set()

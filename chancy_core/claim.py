@@ -80,10 +80,7 @@ class Claimer:
         """Look for work in these queues; for jobs that went *back* to where they were in line."""
         if back:
             self._places.leave(queues)
-        for name in queues:
-            if name in self.lanes.current:
-                self.lanes.current[name].hungry = True
-        self.wake()
+        self.lanes.feed(queues)
 
     def requeued(self, settled: Iterable[Settlement]) -> None:
         """Look for jobs that went back, to be tried again: here or elsewhere."""

@@ -120,6 +120,12 @@ class WorkerHost(Protocol):
     def stale(self) -> int:
         """How many outcomes were discarded here, since they came too late to count."""
 
+    async def wake(self, *queues: str) -> None:
+        """Look at once for new jobs in these queues, and tell other workers, as `chancy.wake` does.
+
+        For jobs that were pushed by SQL where one was settled: the next begins within milliseconds.
+        """
+
 
 @define(eq=False)
 class Service:

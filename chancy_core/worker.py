@@ -157,6 +157,12 @@ class Worker:
         """How many outcomes were discarded here: their lease was lost before they were written."""
         return 0 if self.vitals is None else self.vitals.stale
 
+    async def wake(self, *queues: str) -> None:
+        """Look at once for new jobs in these queues, and tell other workers of them."""
+        if self.lanes is not None:
+            self.lanes.feed(queues)
+        await self.chancy.wake(*queues)
+
     async def start(self) -> None:
         """Work until stopped. Must be called inside `async with chancy`.
 

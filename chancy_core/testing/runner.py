@@ -76,6 +76,10 @@ class Runner:
         self._plugins = WorkerPlugins(chancy.plugins, self)
         self._worker = uuid4()
 
+    async def wake(self, *queues: str) -> None:
+        """Tell workers of new jobs, as one of them would."""
+        await self.chancy.wake(*queues)
+
     async def __aenter__(self) -> Self:
         registry.import_jobs(self.chancy.jobs)
         self._store = self.chancy.store

@@ -6,7 +6,7 @@ from typing import TypeVar
 from uuid import UUID
 
 from chancy_core import codec
-from chancy_core.host import Application
+from chancy_core.host import Application, WorkerHost
 from chancy_core.statement import Statement
 from chancy_plugins.workflow import left, statements
 from chancy_plugins.workflow.statements import Gone
@@ -22,10 +22,14 @@ FIRST = UUID(int=0)
 
 
 class Going:
-    """Records what became of jobs, and queues what is ready, for one application."""
+    """Records what became of jobs, and queues what is ready, for one application.
 
-    def __init__(self, app: Application) -> None:
+    A worker that does so is given as *woken*: it looks for what it has queued itself, at once.
+    """
+
+    def __init__(self, app: Application, woken: WorkerHost | None = None) -> None:
         self._app = app
+        self._wake = app.wake if woken is None else woken.wake
         self._told: set[str] = set()
 
     async def look_again(self, jobs: Sequence[UUID]) -> int:
@@ -51,7 +55,7 @@ class Going:
 
     async def follow(self, gone: Gone) -> None:
         """Tell workers of what was queued, and queue what there is more."""
-        await self._app.wake(*gone.queues)
+        await self._wake(*gone.queues)
         if gone.more:
             await self.go_on(gone.more)
 
@@ -64,7 +68,7 @@ class Going:
         """Do something with several; if that fails for what is in the rows, with each alone."""
         try:
             while (gone := await self._app.database.run(make(some))).queues or gone.more:
-                await self._app.wake(*gone.queues)
+                await self._wake(*gone.queues)
                 if not gone.more:
                     return
                 if set(gone.more) != set(some):

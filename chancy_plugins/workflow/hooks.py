@@ -53,7 +53,7 @@ async def chancy_jobs_settled(settled: Sequence[Settlement], worker: WorkerHost)
     for gone in {id(one): one for one in found.values() if one is not None}.values():
         queues |= gone.queues
         more |= dict.fromkeys(gone.more)
-    going = Going(worker.chancy)
+    going = Going(worker.chancy, worker)
     await going.follow(Gone(frozenset(queues), tuple(more)))
     if left := [job for job, gone in found.items() if gone is None]:
         await going.look_again(left)
@@ -63,7 +63,7 @@ async def chancy_jobs_settled(settled: Sequence[Settlement], worker: WorkerHost)
 async def chancy_jobs_rescued(rescued: Sequence[Rescued], worker: WorkerHost) -> None:
     """Record that steps have ended with their workers."""
     if ended := [one.job for one in rescued if one.state.finished]:
-        await Going(worker.chancy).look_again(ended)
+        await Going(worker.chancy, worker).look_again(ended)
 
 
 @hookimpl

@@ -142,3 +142,16 @@ async def test_workers_are_woken_for_what_sql_pushed(chancy: Chancy):
             event = await told.next(timeout=10)
         assert event.subject == "q"
         assert (await chancy.wait_for_job(id_, timeout=30)).result() == 7
+
+
+async def test_a_worker_that_is_woken_looks_itself_and_tells_the_others(
+    chancy: Chancy, monkeypatch: pytest.MonkeyPatch
+):
+    async with Worker(chancy) as worker:
+        assert worker.lanes is not None
+        fed: list[Any] = []
+        monkeypatch.setattr(worker.lanes, "feed", fed.append)
+        with worker.events.subscribe("queue.pushed") as told:
+            await worker.wake("q", "r")
+            assert fed[:1] == [("q", "r")]
+            assert {(await told.next(timeout=10)).subject for _ in "qr"} == {"q", "r"}
