@@ -59,6 +59,17 @@ class Plugin:
         """The name of the installed plugin in whose place it stands."""
         return getattr(self.made, "replaces", None)
 
+    def heeds(self, settled: Sequence[Any]) -> bool:
+        """Whether it is to be told of outcomes: all, if it has no `heeds_settled` to say so."""
+        asked = getattr(self.made, "heeds_settled", None)
+        if asked is None:
+            return True
+        try:
+            return bool(asked(settled))
+        except FAULTS as exc:
+            self.blame("heeds_settled", exc)
+            return True
+
     def blame(self, hook: str, exc: BaseException | str) -> None:
         """Say that one of its hooks has failed: the first time, and whenever it was twice as often.
 

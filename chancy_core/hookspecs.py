@@ -170,5 +170,7 @@ def chancy_settling(settled: Sequence[Settlement], names: Names) -> Iterable[Sta
 async def chancy_jobs_settled(settled: Sequence[Settlement], worker: WorkerHost) -> None:
     """Hear of outcomes after they were committed, in their order, each plugin at its own pace.
 
-    One that cannot keep up misses some, and is named. One call has half a minute.
+    One that cannot keep up misses some, and is named. One call has half a minute. Being told costs
+    a worker some 30 µs: a plugin of few jobs has a plain function `heeds_settled(settled)` beside
+    it, and is told only where that returns true.
     """

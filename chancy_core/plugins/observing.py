@@ -42,6 +42,8 @@ class Observers:
             sink = self._sinks.get(one.plugin)
             if sink is None:  # not begun, or over
                 continue
+            if hook == "chancy_jobs_settled" and not one.plugin.heeds(given["settled"]):
+                continue
             try:
                 sink.send_nowait(_Told(one, hook, {**given, "worker": self._worker}))
             except anyio.WouldBlock:

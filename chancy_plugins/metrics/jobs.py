@@ -38,14 +38,14 @@ class Jobs:
 
     def note(self, settled: Sequence[Settlement]) -> None:
         """Count attempts, how long they took, and how long their jobs had waited."""
-        groups = self._groups
+        groups, last = self._groups, None
         for one in settled:
             job = one.job
             kind = one.outcome.kind
-            group = (job.func, job.queue, kind, one.verdict.state)
-            known = groups.get(group)
-            if known is None:
-                known = self._begin(group)
+            # Most are like the one before, and comparing is cheaper than hashing.
+            if (job.func, job.queue, kind, one.verdict.state) != last:
+                last = (job.func, job.queue, kind, one.verdict.state)
+                known = groups.get(last) or self._begin(last)
             known.attempts += 1
             if one.seconds is None:
                 continue

@@ -97,6 +97,10 @@ class OpenTelemetry:
             return None
         return self._attempts().beside(job)
 
+    def heeds_settled(self, _: Sequence[Settlement]) -> bool:
+        """Whether there are spans that may wait for outcomes."""
+        return self._made is not None
+
     @hookimpl
     async def chancy_jobs_settled(self, settled: Sequence[Settlement]) -> None:
         """End the spans of attempts that went wrong, with what has become of the jobs."""
@@ -131,13 +135,16 @@ def chancy_job_context(
     job: QueuedJob, worker: WorkerHost
 ) -> AbstractAsyncContextManager[None] | None:
     """Have a span around an attempt, and the function in it."""
-    return _installed.chancy_job_context(job, worker)
+    return _installed.chancy_job_context(job, worker) if _in_use() else None
 
 
 @hookimpl
 def chancy_call_context(job: QueuedJob) -> AbstractContextManager[None] | None:
     """Have the function in the span of its attempt in another process, too."""
-    return _installed.chancy_call_context(job)
+    return _installed.chancy_call_context(job) if job.carried or job.meta else None
+
+
+heeds_settled = _installed.heeds_settled
 
 
 @hookimpl

@@ -101,6 +101,10 @@ class Sentry:
 
         return tracing.beside(job)
 
+    def heeds_settled(self, _: Sequence[Settlement]) -> bool:
+        """Whether anybody would hear of failures."""
+        return _in_use()
+
     @hookimpl
     async def chancy_jobs_settled(self, settled: Sequence[Settlement], worker: WorkerHost) -> None:
         """Make events of failures."""
@@ -133,13 +137,16 @@ def chancy_job_context(
     job: QueuedJob, worker: WorkerHost
 ) -> AbstractAsyncContextManager[None] | None:
     """Keep what an attempt tells Sentry to itself, and measure it."""
-    return _installed.chancy_job_context(job, worker)
+    return _installed.chancy_job_context(job, worker) if _in_use() else None
 
 
 @hookimpl
 def chancy_call_context(job: QueuedJob) -> AbstractContextManager[None] | None:
     """Do the same in another process that has set Sentry up itself."""
-    return _installed.chancy_call_context(job)
+    return _installed.chancy_call_context(job) if _in_use() else None
+
+
+heeds_settled = _installed.heeds_settled
 
 
 @hookimpl

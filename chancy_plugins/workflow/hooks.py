@@ -41,6 +41,11 @@ def chancy_settling(settled: Sequence[Settlement], names: Names) -> Iterable[Sta
     return [statements.settle(names, ended, note)]
 
 
+def heeds_settled(settled: Sequence[Settlement]) -> bool:
+    """Whether there are steps among these jobs."""
+    return any(map(_is_step, settled))
+
+
 @hookimpl
 async def chancy_jobs_settled(settled: Sequence[Settlement], worker: WorkerHost) -> None:
     """Wake workers for what was queued; record what could not be in that transaction."""

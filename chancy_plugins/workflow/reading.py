@@ -12,27 +12,27 @@ from chancy_plugins.workflow.stored import Stored, StoredStep
 #: How many steps a picture has at most.
 DRAWN = 2_000
 
-_COLUMNS = """
-    w.id, w.name, w.kind, w.state, w.paused, w.open, w.total, w.queued, w.succeeded, w.failed,
-    w.cancelled, w.excused, w.problem, w.created_at, w.updated_at, w.finished_at
+_GET = """\
+-- Find a workflow.
+SELECT w.id, w.name, w.kind, w.state, w.paused, w.open, w.total, w.queued, w.succeeded, w.failed,
+       w.cancelled, w.excused, w.problem, w.created_at, w.updated_at, w.finished_at
+  FROM {workflows} AS w WHERE w.id = %(id)s
 """
 
-_GET = f"""\
--- Find a workflow.
-SELECT {_COLUMNS} FROM {{workflows}} AS w WHERE w.id = %(id)s
-"""  # noqa: S608 - the columns are ours
-
-_LIST = f"""\
+#: The same columns.
+_LIST = """\
 -- List workflows, the newest first.
-SELECT {_COLUMNS} FROM {{workflows}} AS w
+SELECT w.id, w.name, w.kind, w.state, w.paused, w.open, w.total, w.queued, w.succeeded, w.failed,
+       w.cancelled, w.excused, w.problem, w.created_at, w.updated_at, w.finished_at
+  FROM {workflows} AS w
  WHERE (%(state)s::text IS NULL OR w.state = %(state)s)
    AND (%(paused)s::boolean IS NULL OR w.paused = %(paused)s)
    AND (%(name)s::text IS NULL OR w.name = %(name)s)
    AND (%(kind)s::text IS NULL OR w.kind = %(kind)s)
    AND (%(before)s::uuid IS NULL
-        OR w.number < (SELECT number FROM {{workflows}} WHERE id = %(before)s))
+        OR w.number < (SELECT number FROM {workflows} WHERE id = %(before)s))
  ORDER BY w.number DESC LIMIT %(limit)s
-"""  # noqa: S608 - the columns are ours
+"""
 
 _STEPS = """\
 -- List steps of a workflow.

@@ -405,6 +405,13 @@ WORKERS: dict[str, dict[str, str]] = {
     "settings": {"'null'": READ, "'[[1]]'": READ, "'{\"lease\": {}}'": READ},
     "clock_offset": {"'NaN'": READ, "'-Infinity'": READ, "1e308": READ},
     "running": {"'7'": READ, "'{\"jobs\": [{}]}'": READ, '\'{"jobs": 1, "more": []}\'': READ},
+    "faults": {
+        "'7'": READ,
+        "'[]'": READ,
+        '\'{"at": "yesterday", "told": [{"plugin": "p"}]}\'': READ,
+        '\'{"at": "2026-01-01T00:00:00Z", "told": [7, {"ago": "long"}]}\'': READ,
+        '\'{"at": "99999-01-01T00:00:00Z", "told": {"ago": 1e300}}\'': READ,
+    },
 }
 
 

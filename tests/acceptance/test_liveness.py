@@ -54,12 +54,12 @@ async def test_an_unexpected_error_does_not_end_the_renewals(chancy, dsn, stage,
     monkeypatch.setattr(heartbeat, "INTERVAL", 0.05)
     renew, failed, renewed = heartbeat.statements.renew, threading.Event(), threading.Event()
 
-    def defective(*args):
+    def defective(*args, **told):
         if not failed.is_set():
             failed.set()
             raise RuntimeError("a defect")
         renewed.set()
-        return renew(*args)
+        return renew(*args, **told)
 
     monkeypatch.setattr(heartbeat.statements, "renew", defective)
     async with Worker(chancy):

@@ -62,7 +62,7 @@ ASKED = st.fixed_dictionaries(
         "max_attempts": st.integers(-1, 40_000),
         "exclusive": st.booleans(),
         "keep_result": st.just(True),
-        "version": st.integers(1, 32_767),
+        "version": st.integers(0, 32_768),
         "limits": st.lists(
             st.builds(Limit, st.sampled_from(LimitKind), st.floats(0.001, 1e9)), max_size=2
         ),
