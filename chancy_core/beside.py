@@ -71,7 +71,7 @@ class Beside(Hooks):
 
         Made for each call, so it is kept as cheap as can be.
         """
-        func, implementations = made.func, self.implemented("chancy_call_context")
+        func, implementations = made.func, self.around_jobs("chancy_call_context")
         if not implementations:
             return func
         if made.is_async:

@@ -132,6 +132,7 @@ class Claimer:
 
     def _hand_over(self, lane: Lane, claims: list[Claimed]) -> None:
         """Give a lane what was claimed for it, or the lane that has followed it meanwhile."""
+        self._plugins.beside.rouse()
         current = self.lanes.current.get(lane.queue.name, lane)
         room = 0 if current is lane else max(0, current.free)
         if room:

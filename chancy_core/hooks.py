@@ -22,6 +22,8 @@ from chancy_core.errors import InvalidPlugin
 
 log = logging.getLogger("chancy.plugins")
 
+#: Hooks around each job, about which a plugin is not asked while it is asleep.
+AROUND = ("chancy_job_context", "chancy_call_context")
 #: What a plugin's code may raise that is its own fault; cancellation is not.
 FAULTS = (Exception, SystemExit)
 #: How much is kept of what was said of a fault, in characters.
@@ -58,6 +60,18 @@ class Plugin:
     def replaces(self) -> str | None:
         """The name of the installed plugin in whose place it stands."""
         return getattr(self.made, "replaces", None)
+
+    @property
+    def awake(self) -> bool:
+        """Whether it has anything to do around jobs now: it has, if it has no `awake` to say so."""
+        asked = getattr(self.made, "awake", None)
+        if asked is None:
+            return True
+        try:
+            return bool(asked())
+        except FAULTS as exc:
+            self.blame("awake", exc)
+            return True
 
     def heeds(self, settled: Sequence[Any]) -> bool:
         """Whether it is to be told of outcomes: all, if it has no `heeds_settled` to say so."""
@@ -124,6 +138,9 @@ class Hooks:
         self._manager = pluggy.PluginManager("chancy")
         self._manager.add_hookspecs(hookspecs)
         self._implementations: dict[str, list[Implementation]] = {}
+        self._around: dict[str, list[Implementation]] = {hook: [] for hook in AROUND}
+        #: Who may have something to say of jobs that succeed, by `chancy_verdict`.
+        self.of_success: list[Implementation] = []
 
     def register(self, plugin: Plugin) -> None:
         """Add a plugin. Raises `InvalidPlugin` for one that cannot be used."""
@@ -152,6 +169,22 @@ class Hooks:
                 Implementation(owners[id(impl.plugin)], _caller(impl.function, impl.argnames))
                 for impl in reversed(hook.get_hookimpls())
             ]
+
+        self.rouse()
+
+    def rouse(self) -> None:
+        """See which plugins are awake: the others are not asked around jobs until the next time."""
+        for hook in AROUND:
+            self._around[hook] = [one for one in self.implemented(hook) if one.plugin.awake]
+        self.of_success = [
+            one
+            for one in self.implemented("chancy_verdict")
+            if getattr(one.plugin.made, "heeds_success", True)
+        ]
+
+    def around_jobs(self, hook: str) -> list[Implementation]:
+        """Return who is to be asked about one of the hooks around jobs."""
+        return self._around[hook]
 
     def _check(self, plugin: Plugin) -> None:
         callers = self._manager.get_hookcallers(plugin.made) or []

@@ -136,7 +136,9 @@ def chancy_job_context(
 ) -> AbstractAsyncContextManager[Any] | None:
     """Return a context for the attempt, in the worker, wherever the function runs.
 
-    As with `chancy_call_context`; entering and leaving have five seconds each.
+    As with `chancy_call_context`; entering and leaving have five seconds each. All plugins are
+    asked before the first context is entered. One with a plain function `awake()` beside these two
+    hooks is asked about jobs only while that returns true: it is looked at as jobs are claimed.
     """
 
 
@@ -146,7 +148,8 @@ def chancy_verdict(job: QueuedJob, outcome: Outcome) -> Verdict | None:
 
     With the verdict's *meta* it writes into that of the job, for whoever looks, or for itself.
 
-    Not asked when somebody cancelled the job, its worker stopped, or its row is unreadable. A job
+    Not asked when somebody cancelled the job, its worker stopped, or its row is unreadable; about
+    jobs that have succeeded not where the plugin has `heeds_success = False` beside it. A job
     that is to be run at most once cannot be sent back.
     """
 

@@ -174,6 +174,7 @@ def perform(
     """
     call, refused, tells = _call(message)
     call.hooks, call.hears = hooks, hears
+    hooks.rouse()
     job = call.job
     try:
         if refused is not None:

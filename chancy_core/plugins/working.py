@@ -47,7 +47,8 @@ class WorkerPlugins:
     def verdict(self, job: QueuedJob, outcome: Outcome) -> Verdict:
         """Decide what becomes of a job."""
         hook = "chancy_verdict"
-        implementations = self.beside.implemented(hook)
+        success = outcome.kind is Kind.SUCCESS  # as of most jobs
+        implementations = self.beside.of_success if success else self.beside.implemented(hook)
         if implementations and outcome.kind not in _SETTLED:
             given = {"job": job, "outcome": outcome}
             for one in implementations:
@@ -56,7 +57,7 @@ class WorkerPlugins:
                 except FAULTS as exc:
                     one.plugin.blame(hook, exc)
                     continue
-                if answer is None:  # as of most jobs
+                if answer is None:
                     continue
                 problem = _problem(job, outcome, answer)
                 if problem is None:
@@ -66,7 +67,7 @@ class WorkerPlugins:
 
     def contexts(self, job: QueuedJob) -> AttemptContexts | None:
         """Return what stands around an attempt; None if nothing does."""
-        implementations = self.beside.implemented("chancy_job_context")
+        implementations = self.beside.around_jobs("chancy_job_context")
         if not implementations:
             return None
         asked = contexts_of(implementations, {"job": job, "worker": self._worker})

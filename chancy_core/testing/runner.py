@@ -120,6 +120,7 @@ class Runner:
         if claimed is None:
             return None
         executor = Here(await self._able(claimed))
+        self.chancy.plugins.rouse()
         began = anyio.current_time()
         outcome = await Attempt(claimed).run(executor, self._plugins)
         seconds = anyio.current_time() - began

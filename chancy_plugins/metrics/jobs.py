@@ -29,6 +29,11 @@ class _Settled:
         self.took = Cell()
         self.waited = Cell()
 
+    def put(self, took: Sequence[float], waited: Sequence[float]) -> None:
+        """Put times to those that are there, in seconds."""
+        self.took.observe(took)
+        self.waited.observe([seconds if seconds > 0 else 0.0 for seconds in waited])
+
 
 class Jobs:
     """What became of the jobs of one worker, until it is poured into a tally."""
@@ -38,27 +43,31 @@ class Jobs:
 
     def note(self, settled: Sequence[Settlement]) -> None:
         """Count attempts, how long they took, and how long their jobs had waited."""
-        groups, last = self._groups, None
+        last: Group | None = None
+        known, counted = _Settled(), False
+        took: list[float] = []
+        waited: list[float] = []
         for one in settled:
-            job = one.job
-            kind = one.outcome.kind
+            job, kind = one.job, one.outcome.kind
             # Most are like the one before, and comparing is cheaper than hashing.
             if (job.func, job.queue, kind, one.verdict.state) != last:
+                known.put(took, waited)
                 last = (job.func, job.queue, kind, one.verdict.state)
-                known = groups.get(last) or self._begin(last)
+                known, counted = self._groups.get(last) or self._begin(last), kind in COUNTED
+                took, waited = [], []
             known.attempts += 1
             if one.seconds is None:
                 continue
-            if kind in COUNTED:
-                known.took.observe(one.seconds)
+            if counted:
+                took.append(one.seconds)
             # Once it was given back nobody knows any more since when it has waited.
             started, due = job.started_at, job.scheduled_at
             if job.claims == 1 and started is not None and due is not None:
                 since = job.created_at
                 if due > since:  # noqa: PLR1730 - max() takes twice as long
                     since = due
-                waited = (started - since).total_seconds()
-                known.waited.observe(waited if waited > 0 else 0.0)
+                waited.append((started - since).total_seconds())
+        known.put(took, waited)
 
     def _begin(self, group: Group) -> _Settled:
         if len(self._groups) >= MOST:

@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
 
 from chancy_plugins.metrics.buckets import LARGEST, SHIFT, SMALLEST, STEPS, bucket
@@ -42,19 +42,20 @@ class Cell:
             self.high = value
         self.latest = value
 
-    def observe(self, value: float) -> None:
-        """Put a value to those of a histogram."""
-        # As `add` and `bucket` would: it is done twice for each job, and a call costs as much.
-        self.count += 1
-        self.total += value
-        if value < self.low:  # noqa: PLR1730 - min() takes twice as long
-            self.low = value
-        if value > self.high:  # noqa: PLR1730
-            self.high = value
-        self.latest = value
-        number = _ceil(_log2(value) * STEPS) + SHIFT if _LOW < value < _HIGH else bucket(value)
+    def observe(self, values: Sequence[float]) -> None:
+        """Put values to those of a histogram, the last of which is now the latest."""
+        if not values:
+            return
+        self.count += len(values)
+        self.total += sum(values)
+        self.low = min(self.low, *values)
+        self.high = max(self.high, *values)
+        self.latest = values[-1]
+        # As `bucket` would: it is done twice for each job, and a call costs as much.
         buckets = self.buckets
-        buckets[number] = buckets.get(number, 0) + 1
+        for value in values:
+            number = _ceil(_log2(value) * STEPS) + SHIFT if _LOW < value < _HIGH else bucket(value)
+            buckets[number] = buckets.get(number, 0) + 1
 
     def merge(self, later: "Cell") -> None:
         """Put others to these, which were said later."""
@@ -101,7 +102,7 @@ class Tally:
                     return
                 cell = self._cells[key] = Cell()
             if key.kind is MetricKind.HISTOGRAM:
-                cell.observe(value)
+                cell.observe([value])
             else:
                 cell.add(value)
 

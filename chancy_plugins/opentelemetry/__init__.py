@@ -97,6 +97,10 @@ class OpenTelemetry:
             return None
         return self._attempts().beside(job)
 
+    def awake(self) -> bool:
+        """Whether anybody has set it up, so that there is something to do around jobs."""
+        return _in_use()
+
     def heeds_settled(self, _: Sequence[Settlement]) -> bool:
         """Whether there are spans that may wait for outcomes."""
         return self._made is not None
@@ -135,7 +139,7 @@ def chancy_job_context(
     job: QueuedJob, worker: WorkerHost
 ) -> AbstractAsyncContextManager[None] | None:
     """Have a span around an attempt, and the function in it."""
-    return _installed.chancy_job_context(job, worker) if _in_use() else None
+    return _installed.chancy_job_context(job, worker)
 
 
 @hookimpl
@@ -144,6 +148,7 @@ def chancy_call_context(job: QueuedJob) -> AbstractContextManager[None] | None:
     return _installed.chancy_call_context(job) if job.carried or job.meta else None
 
 
+awake = _in_use
 heeds_settled = _installed.heeds_settled
 
 

@@ -14,7 +14,7 @@ exception asks for by its `retry_after`.
 
 from chancy_core.hookspecs import hookimpl
 from chancy_core.job import QueuedJob
-from chancy_core.outcome import Kind, Outcome, Verdict
+from chancy_core.outcome import Outcome, Verdict
 from chancy_plugins.retry.budget import Budget as Budget
 from chancy_plugins.retry.budget import per_minute as per_minute
 from chancy_plugins.retry.budget import percent as percent
@@ -27,11 +27,10 @@ from chancy_plugins.retry.policy import linear as linear
 from chancy_plugins.retry.policy import retry as retry
 
 _installed = Retry()
+heeds_success = _installed.heeds_success
 
 
 @hookimpl
 def chancy_verdict(job: QueuedJob, outcome: Outcome) -> Verdict | None:
     """Put off, or give up, a job that has a policy, or whose exception asks for it."""
-    if outcome.kind is Kind.SUCCESS:  # as most: it costs each job
-        return None
     return _installed.chancy_verdict(job, outcome)

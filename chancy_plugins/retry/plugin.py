@@ -12,7 +12,7 @@ from chancy_core.errors import InvalidPlugin, InvalidValue
 from chancy_core.function import JobFunction
 from chancy_core.hookspecs import hookimpl
 from chancy_core.job import QueuedJob, State
-from chancy_core.outcome import COUNTED, Kind, Outcome, Verdict, settle
+from chancy_core.outcome import COUNTED, Outcome, Verdict, settle
 from chancy_plugins.retry.budget import Budget, Calendar
 from chancy_plugins.retry.policy import KEY, Policy
 
@@ -75,14 +75,17 @@ class Retry:
     def __attrs_post_init__(self) -> None:
         self._calendars.update((queue, Calendar(one)) for queue, one in self.budgets.items())
 
+    @property
+    def heeds_success(self) -> bool:
+        """Whether it is asked about jobs that succeed: only budgets count them."""
+        return bool(self._calendars)
+
     @hookimpl
     def chancy_verdict(self, job: QueuedJob, outcome: Outcome) -> Verdict | None:
         """Put off, or give up, a job that would be tried again at once."""
         calendar = self._calendars.get(job.queue)
         if calendar is not None and outcome.kind in COUNTED:
             calendar.count()
-        if outcome.kind is Kind.SUCCESS:  # as most: it costs each job
-            return None
         if settle(job, outcome) != _AT_ONCE:
             return None
         policy = self.policy(job)

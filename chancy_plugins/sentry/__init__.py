@@ -101,6 +101,10 @@ class Sentry:
 
         return tracing.beside(job)
 
+    def awake(self) -> bool:
+        """Whether anybody has set it up, so that there is something to do around jobs."""
+        return _in_use()
+
     def heeds_settled(self, _: Sequence[Settlement]) -> bool:
         """Whether anybody would hear of failures."""
         return _in_use()
@@ -137,7 +141,7 @@ def chancy_job_context(
     job: QueuedJob, worker: WorkerHost
 ) -> AbstractAsyncContextManager[None] | None:
     """Keep what an attempt tells Sentry to itself, and measure it."""
-    return _installed.chancy_job_context(job, worker) if _in_use() else None
+    return _installed.chancy_job_context(job, worker)
 
 
 @hookimpl
@@ -146,6 +150,7 @@ def chancy_call_context(job: QueuedJob) -> AbstractContextManager[None] | None:
     return _installed.chancy_call_context(job) if _in_use() else None
 
 
+awake = _in_use
 heeds_settled = _installed.heeds_settled
 
 

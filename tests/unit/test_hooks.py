@@ -364,3 +364,72 @@ def test_a_process_loads_the_plugins_that_another_names(caplog: pytest.LogCaptur
 def test_each_hook_has_a_docstring() -> None:
     assert all(inspected.__doc__ for inspected in SPECS.values())
     assert len(SPECS) == 14
+
+
+# -- who has nothing to say ------------------------------------------------------------------------
+
+
+def sleeper(asked: list[str]) -> SimpleNamespace:
+    """A plugin that notes when it is asked about a job, and that may sleep."""
+    made = plugin(
+        chancy_job_context=lambda job: asked.append("attempt"),
+        chancy_call_context=lambda job: asked.append("call"),
+    )
+    made.eyes = [False]
+    made.awake = lambda: made.eyes[0]
+    return made
+
+
+async def test_who_sleeps_is_not_asked_about_jobs_until_it_is_looked_at_again():
+    asked: list[str] = []
+    made = sleeper(asked)
+    plugins = working(made)
+    hooks = plugins.beside
+
+    async def nothing() -> int:
+        return 7
+
+    known = JobFunction(nothing, "n.nothing")
+    assert plugins.contexts(job()) is None
+    assert hooks.around(job(), known) is nothing
+    made.eyes[0] = True
+    assert plugins.contexts(job()) is None
+    assert asked == []
+    hooks.rouse()
+    assert plugins.contexts(job()) is None  # it was asked, and has none
+    assert await hooks.around(job(), known)() == 7
+    assert asked == ["attempt", "call"]
+
+
+async def test_who_cannot_say_whether_it_sleeps_is_asked_and_named():
+    asked: list[str] = []
+    made = sleeper(asked)
+    made.awake = lambda: 1 / 0
+    plugins = working(made)
+    assert plugins.contexts(job()) is None
+    assert asked == ["attempt"]
+    (one,) = (p for p in plugins.beside.plugins if p.name == "plugin_0")
+    assert one.faults["awake"] >= 1
+
+
+async def test_who_does_not_heed_success_is_asked_about_all_else():
+    asked: list[Kind] = []
+    made = plugin(chancy_verdict=lambda job, outcome: asked.append(outcome.kind))
+    made.heeds_success = False
+    plugins = working(made)
+    for kind in (Kind.SUCCESS, Kind.ERROR, Kind.TIMEOUT):
+        plugins.verdict(job(), Outcome(kind, failure=FAILED.failure))
+    assert asked == [Kind.ERROR, Kind.TIMEOUT]
+
+
+@pytest.mark.parametrize(("answer", "heeds"), [(True, True), (False, False), (None, False)])
+def test_outcomes_are_told_to_those_who_heed_them(answer: Any, heeds: bool):
+    made = Plugin("p", "acme 1.0", SimpleNamespace(heeds_settled=lambda settled: answer))
+    assert made.heeds([]) is heeds
+    assert Plugin("p", "acme 1.0", SimpleNamespace()).heeds([])
+
+
+def test_who_cannot_say_whether_it_heeds_them_is_told_and_named():
+    made = Plugin("p", "acme 1.0", SimpleNamespace(heeds_settled=lambda settled: 1 / 0))
+    assert made.heeds([])
+    assert made.faults["heeds_settled"] == 1

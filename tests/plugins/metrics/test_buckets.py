@@ -25,7 +25,7 @@ SLIGHTLY = 1 + 1e-12  # what floats add
 def cell_of(values: list[float]) -> Cell:
     cell = Cell()
     for value in values:
-        cell.observe(value)
+        cell.observe([value])
     return cell
 
 

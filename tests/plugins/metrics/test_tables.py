@@ -159,7 +159,7 @@ async def compare(chancy: Chancy, raw: Any, size: int, by: tuple[str, ...], now:
             if kind is HISTOGRAM:
                 cell = Cell()
                 for value in values:
-                    cell.observe(value)
+                    cell.observe([value])
                 assert point.buckets == cell.buckets
             if kind is GAUGE:
                 assert point.latest in latest(events)
