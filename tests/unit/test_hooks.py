@@ -391,7 +391,7 @@ async def test_who_sleeps_is_not_asked_about_jobs_until_it_is_looked_at_again():
 
     known = JobFunction(nothing, "n.nothing")
     assert plugins.contexts(job()) is None
-    assert hooks.around(job(), known) is nothing
+    assert await hooks.around(job(), known)() == 7
     made.eyes[0] = True
     assert plugins.contexts(job()) is None
     assert asked == []
