@@ -16,7 +16,7 @@ from chancy_plugins.workflow.going import FIRST, Going
 log = logging.getLogger("chancy.workflow")
 
 #: Seconds between two looks, and until the first.
-CALM, SOON = 30.0, 3.0
+CALM, SOON = 60.0, 3.0
 #: Seconds for which one look takes page after page, before all others have their turn.
 TURN = 2.0
 #: Seconds between two looks where only a person can mend what is wrong, and the most otherwise.

@@ -74,7 +74,7 @@ def in_a_child(claimed: Claimed) -> tuple[QueuedJob, Any]:
     """Return the job as a child has it, and what a function returns there of what it was given."""
     call = Call(claimed.job, claimed.arguments)
     there, *_ = perform._call(perform.request(call))
-    known = Call(evolve(claimed.job, func=tell.name), claimed.arguments)
+    known = Call(evolve(claimed.job, func=tell.name, version=1), claimed.arguments)
     answer = perform.perform(perform.request(known), _ALL, "asyncio")
     return there.job, perform.reply(known, answer)
 

@@ -103,6 +103,7 @@ def possible(fields: dict[str, Any]) -> bool:
         and all(map(storable, (*texts, fields["kwargs"], fields["meta"])))
         and -32_768 <= fields.get("priority", 0) <= 32_767
         and 1 <= fields.get("max_attempts", 1) <= 32_767
+        and 1 <= fields.get("version", 1) <= 32_767
         and (due is None or (due.tzinfo is not None and 2 <= due.year <= 9998))
     )
 
