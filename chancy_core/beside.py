@@ -8,6 +8,7 @@ import functools
 import importlib
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from typing import Any
 
 from chancy_core import registry
@@ -22,6 +23,12 @@ HOOKS = ("chancy_resolve_function", "chancy_job_kwargs", "chancy_call_context")
 
 class Beside(Hooks):
     """The plugins of this process, as the functions of jobs meet them."""
+
+    def __init__(self) -> None:
+        #: The variables of plugins whose context is nothing else; None if those are not all.
+        self._variables: tuple[ContextVar[Any], ...] | None = ()
+        self._cleared: tuple[ContextVar[Any], ...] = ()
+        super().__init__()
 
     @property
     def called_beside(self) -> list[Implementation]:
@@ -66,6 +73,31 @@ class Beside(Hooks):
             )
         return found
 
+    def rouse(self) -> None:
+        """See which plugins are awake, and what their contexts are."""
+        super().rouse()
+        asked = [_variable(one) for one in self.around_jobs("chancy_call_context")]
+        known = tuple(variable for variable in asked if variable is not None)
+        self._variables = known if len(known) == len(asked) else None
+        self._cleared = tuple({*self._cleared, *known})
+
+    def here(self, job: QueuedJob, made: JobFunction[..., Any]) -> Callable[..., Any]:
+        """Return what calls the function, as `around`, where it is awaited at once in this task.
+
+        Contexts of which plugins say that they do nothing but set a variable (`job_variable`) are
+        entered by that, and left by `clear`.
+        """
+        if self._variables is None:
+            return self.around(job, made)
+        for variable in self._variables:
+            variable.set(job)
+        return made.func
+
+    def clear(self) -> None:
+        """Leave what `here` has entered: no job runs in this task."""
+        for variable in self._cleared:
+            variable.set(None)
+
     def around(self, job: QueuedJob, made: JobFunction[..., Any]) -> Callable[..., Any]:
         """Return what calls the function within the contexts of plugins: itself, if there are none.
 
@@ -99,6 +131,12 @@ class Beside(Hooks):
             return result
 
         return called
+
+
+def _variable(one: Implementation) -> ContextVar[Any] | None:
+    """Return the variable that a plugin's context sets to the job, if it does nothing else."""
+    variable = getattr(one.plugin.made, "job_variable", None)
+    return variable if isinstance(variable, ContextVar) else None
 
 
 #: The contexts of one call, as they were entered. What goes wrong in one changes nothing for a job.

@@ -120,11 +120,13 @@ class Call:
     def _deadline(self) -> float | None:
         return None if self.time_left is None else time.monotonic() + self.time_left
 
-    def resolve(self, capabilities: Capability) -> tuple[Callable[..., Any], Mapping[str, Any]]:
+    def resolve(
+        self, capabilities: Capability, *, here: bool = False
+    ) -> tuple[Callable[..., Any], Mapping[str, Any]]:
         """Return the function and its structured arguments, for an executor that runs it here.
 
-        Among them is what is injected: the job, and what plugins give. Calling the function enters
-        the contexts of plugins.
+        Among them is what is injected: the job, and what plugins give. Calling it enters contexts
+        of plugins: cheaply if it is awaited *here*, in this task, and `hooks.clear` called after.
 
         Raises `UnknownFunction` if nothing is registered under the job's name, or only something
         older; `Unsupported` if an executor of these *capabilities* cannot run it; `InvalidValue` if
@@ -138,13 +140,12 @@ class Call:
         arguments = codec.structure(made.func, kwargs)
         if made.injected is not None:
             # The meta is the function's own: what it makes of it is compared with the job's.
-            meta = copy.deepcopy(self.job.meta)
-            self._given = evolve(self.job, meta=meta, deadline=self.deadline)
+            self._given = evolve(job, meta=copy.deepcopy(job.meta), deadline=self.deadline)
             object.__setattr__(self._given, "_heard", self.hear)
             arguments[made.injected] = self._given
         if made.wanted:
-            arguments |= self.hooks.arguments(self.job, made)
-        return self.hooks.around(self.job, made), arguments
+            arguments |= self.hooks.arguments(job, made)
+        return (self.hooks.here if here else self.hooks.around)(job, made), arguments
 
     def hear(self, progress: Progress) -> None:
         """Take note of how far its function has come."""

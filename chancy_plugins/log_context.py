@@ -17,7 +17,9 @@ from chancy_core.hookspecs import hookimpl
 from chancy_core.host import Application
 from chancy_core.job import QueuedJob
 
-_running: ContextVar[QueuedJob | None] = ContextVar("chancy_running", default=None)
+#: The job that runs here. Setting it is all that the context below does: where a function is
+#: awaited in the worker's own task, the core sets it itself.
+job_variable: ContextVar[QueuedJob | None] = ContextVar("chancy_running", default=None)
 _NO_JOB = {"job_id": "", "queue": "", "func": "", "attempt": 0}
 
 
@@ -26,7 +28,7 @@ def fields() -> dict[str, Any]:
 
     For logging libraries that make no records of the standard library's, such as loguru.
     """
-    job = _running.get()
+    job = job_variable.get()
     if job is None:
         return {}
     return {
@@ -89,10 +91,10 @@ class _Within(AbstractContextManager[None]):
         self._job = job
 
     def __enter__(self) -> None:
-        self._before: Token[QueuedJob | None] = _running.set(self._job)
+        self._before: Token[QueuedJob | None] = job_variable.set(self._job)
 
     def __exit__(self, *exc: object) -> None:
-        _running.reset(self._before)
+        job_variable.reset(self._before)
 
 
 @hookimpl

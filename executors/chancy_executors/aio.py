@@ -17,5 +17,8 @@ class AsyncExecutor(Executor):
 
     async def run(self, call: Call) -> Any:
         """Await the function; it is ended by cancellation."""
-        func, arguments = call.resolve(self.capabilities)
-        return await func(**arguments)
+        func, arguments = call.resolve(self.capabilities, here=True)
+        try:
+            return await func(**arguments)
+        finally:
+            call.hooks.clear()

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from contextlib import asynccontextmanager, contextmanager
+from contextvars import ContextVar
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -433,3 +434,34 @@ def test_who_cannot_say_whether_it_heeds_them_is_told_and_named():
     made = Plugin("p", "acme 1.0", SimpleNamespace(heeds_settled=lambda settled: 1 / 0))
     assert made.heeds([])
     assert made.faults["heeds_settled"] == 1
+
+
+async def test_a_context_that_only_sets_a_variable_is_set_without_being_asked_for():
+    variable: ContextVar[Any] = ContextVar("mine", default=None)
+    asked: list[Any] = []
+    made = plugin(chancy_call_context=lambda job: asked.append(job))
+    made.job_variable = variable
+    hooks = working(made).beside
+
+    async def seen() -> Any:
+        return variable.get()
+
+    known, one = JobFunction(seen, "n.seen"), job()
+    assert await hooks.here(one, known)() is one
+    hooks.clear()
+    assert variable.get() is None
+    assert asked == []
+    await hooks.around(one, known)()  # as of all other executors
+    assert asked == [one]
+
+
+async def test_where_another_context_does_more_all_are_entered():
+    asked: list[str] = []
+    quick, slow = (plugin(chancy_call_context=lambda n=n: asked.append(n)) for n in ("q", "s"))
+    quick.job_variable = ContextVar("mine", default=None)
+    hooks = working(quick, slow).beside
+
+    async def nothing() -> None: ...
+
+    await hooks.here(job(), JobFunction(nothing, "n.nothing"))()
+    assert sorted(asked) == ["q", "s"]
