@@ -111,7 +111,7 @@ DRAINS = (
         "plugins",
         "the drain with all plugins that are shipped, which nobody has asked for anything, and with"
         " none, on asyncio",
-        100_000,
+        300_000,
         (ours(PLAIN, "drains", "--plain"), ours(PLUGGED, "drains")),
         (Owed(PLUGGED, 0.9, PLAIN),),
         reference=PLAIN,
