@@ -53,7 +53,7 @@ def chancy_job_meta(job: Job) -> Mapping[str, Any] | None:
     """Return entries for the meta of a job that is about to be stored.
 
     The job's own entries win, then those of the plugin whose name comes first. What has no JSON
-    form is left out.
+    form is left out. Nobody is asked while all who could be have an `awake()` that is false.
     """
 
 

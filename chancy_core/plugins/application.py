@@ -29,9 +29,13 @@ class Plugins(Beside):
 
     def with_meta(self, jobs: list[Job]) -> list[Job]:
         """Return jobs that are about to be stored, with what plugins add to their meta."""
-        if not self.implemented("chancy_job_meta"):
+        if not any(one.plugin.awake for one in self.implemented("chancy_job_meta")):
             return jobs
-        return [job.with_meta({**self._meta(job), **job.meta}) for job in jobs]
+        more = map(self._meta, jobs)
+        return [
+            job.with_meta({**added, **job.meta}) if added else job
+            for job, added in zip(jobs, more, strict=True)
+        ]
 
     def _meta(self, job: Job) -> dict[str, Any]:
         hook = "chancy_job_meta"

@@ -43,17 +43,24 @@ class Jobs:
 
     def note(self, settled: Sequence[Settlement]) -> None:
         """Count attempts, how long they took, and how long their jobs had waited."""
-        last: Group | None = None
+        func = queue = kind = state = None
         known, counted = _Settled(), False
         took: list[float] = []
         waited: list[float] = []
         for one in settled:
-            job, kind = one.job, one.outcome.kind
+            job = one.job
             # Most are like the one before, and comparing is cheaper than hashing.
-            if (job.func, job.queue, kind, one.verdict.state) != last:
+            if (
+                one.outcome.kind is not kind
+                or one.verdict.state is not state
+                or job.func != func
+                or job.queue != queue
+            ):
                 known.put(took, waited)
-                last = (job.func, job.queue, kind, one.verdict.state)
-                known, counted = self._groups.get(last) or self._begin(last), kind in COUNTED
+                func, queue = job.func, job.queue
+                kind, state = one.outcome.kind, one.verdict.state
+                group = (func, queue, kind, state)
+                known, counted = self._groups.get(group) or self._begin(group), kind in COUNTED
                 took, waited = [], []
             known.attempts += 1
             if one.seconds is None:

@@ -28,7 +28,7 @@ def _is_step(settlement: Settlement) -> bool:
 @hookimpl
 def chancy_settling(settled: Sequence[Settlement], names: Names) -> Iterable[Statement[Any]] | None:
     """Go on with workflows in the transaction that settles their steps."""
-    ended = [one for one in settled if _is_step(one)]
+    ended = [one for one in settled if one.job.meta and _is_step(one)]  # most have no meta
     if not ended:
         return None
     jobs = [one.job.id for one in ended]
@@ -43,7 +43,7 @@ def chancy_settling(settled: Sequence[Settlement], names: Names) -> Iterable[Sta
 
 def heeds_settled(settled: Sequence[Settlement]) -> bool:
     """Whether there are steps among these jobs."""
-    return any(map(_is_step, settled))
+    return any(_is_step(one) for one in settled if one.job.meta)
 
 
 @hookimpl

@@ -439,7 +439,7 @@ def test_who_cannot_say_whether_it_heeds_them_is_told_and_named():
 async def test_a_context_that_only_sets_a_variable_is_set_without_being_asked_for():
     variable: ContextVar[Any] = ContextVar("mine", default=None)
     asked: list[Any] = []
-    made = plugin(chancy_call_context=lambda job: asked.append(job))
+    made = plugin(chancy_call_context=lambda job: asked.append(job) or None)
     made.job_variable = variable
     hooks = working(made).beside
 
