@@ -24,7 +24,7 @@ import attrs
 from chancy_core.errors import BrokenOffer, NameTaken, UnknownName
 
 if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
+    from importlib.metadata import Distribution, EntryPoint
 
 log = logging.getLogger("chancy.discovery")
 
@@ -41,6 +41,8 @@ ALLOW = "CHANCY_ALLOW"
 DISABLED = "CHANCY_DISABLED_PLUGINS"
 #: The distribution that is always allowed.
 OURS = "chancy"
+#: Who offers what comes from nowhere that has a name.
+UNNAMED = "an unnamed distribution"
 
 
 class Standing(StrEnum):
@@ -76,14 +78,21 @@ def version() -> str:
 
 def distribution(entry: "EntryPoint") -> str:
     """Return who offers *entry*, as `acme 1.0`."""
-    name = _name(entry)
-    return f"{name} {entry.dist.version}" if entry.dist and name else "an unnamed distribution"
+    if entry.dist is None:
+        return UNNAMED
+    name, version = _told(entry.dist)
+    return f"{name} {version}" if name else UNNAMED
 
 
 def _name(entry: "EntryPoint") -> str:
-    if entry.dist is None or "Name" not in entry.dist.metadata:
-        return ""
-    return entry.dist.metadata["Name"]
+    return "" if entry.dist is None else _told(entry.dist)[0]
+
+
+@cache
+def _told(dist: "Distribution") -> tuple[str, str]:
+    """Return the name and the version of a distribution; reading them takes a millisecond."""
+    metadata = dist.metadata
+    return ("", "") if "Name" not in metadata else (metadata["Name"], dist.version)
 
 
 def _normal(name: str) -> str:
@@ -106,6 +115,7 @@ def survey() -> tuple[Offer, ...]:
 def forget() -> None:
     """Look anew at what is installed, when next asked."""
     _surveyed.cache_clear()
+    _told.cache_clear()
 
 
 @cache

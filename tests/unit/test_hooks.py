@@ -441,7 +441,8 @@ async def test_a_context_that_only_sets_a_variable_is_set_without_being_asked_fo
     asked: list[Any] = []
     made = plugin(chancy_call_context=lambda job: asked.append(job) or None)
     made.job_variable = variable
-    hooks = working(made).beside
+    hooks = beside.Beside()
+    hooks.register(Plugin("mine", "acme 1.0", made))
 
     async def seen() -> Any:
         return variable.get()

@@ -43,7 +43,10 @@ def cells(*events: tuple[str, float, str]) -> dict[Key, Cell]:
     found: dict[Key, Cell] = {}
     for name, value, label in events:
         cell = found.setdefault(Key.of(KINDS[name], name, at=label), Cell())
-        (cell.observe if KINDS[name] is HISTOGRAM else cell.add)(value)
+        if KINDS[name] is HISTOGRAM:
+            cell.observe([value])
+        else:
+            cell.add(value)
     return found
 
 
