@@ -2,12 +2,18 @@
 
 import pytest
 
-from tests.faults.scenario import scenario
+from tests.faults.scenario import Scenario, scenario
 from tests.faults.sizes import figure, size
+from tests.fleet import until
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
 WORKERS = 4
+
+
+def at_work(run: Scenario) -> bool:
+    """Whether any job runs: a worker that is killed while it starts costs nothing."""
+    return bool(run.rows("SELECT FROM chancy_jobs WHERE state = 'running' LIMIT 1"))
 
 
 def test_kill_9_at_random(dsn, tmp_path):
@@ -26,6 +32,7 @@ def test_kill_9_at_random(dsn, tmp_path):
                     run.push(run.jobs("work", jobs // kills, options={"max_attempts": 3}))
                 )
             if killed < kills:
+                until(lambda: at_work(run) or not run.left(), 30, "somebody is at work")
                 run.armada.kill(run.armada.pick())
                 killed += 1
             run.armada.replace(WORKERS)
