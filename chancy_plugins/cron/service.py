@@ -15,7 +15,7 @@ from chancy_plugins.cron.firing import Firing, is_of_the_entry
 log = logging.getLogger("chancy.cron")
 
 #: Seconds between two looks, at most: after so many an entry is found that nobody told of.
-CALM = 20.0
+CALM = 40.0
 #: The fewest, and the most, seconds after which it is looked again what became of what was due.
 SOON = (0.02, 0.2)
 #: By how many seconds a worker is late for what is due: each by others, and by none in a hot loop.

@@ -20,7 +20,7 @@ RARELY = 100
 #: Seconds that counting may take.
 LIMIT = 10
 #: Seconds after which a worker that was not heard of is not alive: two of its words are missing.
-ALIVE = 75
+ALIVE = 150
 
 _LIMIT = """\
 -- Bound what looking may take.

@@ -13,7 +13,7 @@ from chancy_plugins.metrics.leading import Leading
 from chancy_plugins.metrics.service import PATIENCE, Writing
 
 #: Seconds for which the lease of who merges lasts: all others ask for it each third of that.
-TTL = 90.0
+TTL = 180.0
 _PUSHED = Key.of(MetricKind.COUNTER, "jobs.pushed")
 
 

@@ -13,7 +13,7 @@ from chancy_plugins.metrics.trouble import Trouble
 log = logging.getLogger("chancy.metrics")
 
 #: Seconds after which a worker that has nothing to write says that it is there.
-BEAT = 30.0
+BEAT = 60.0
 #: Seconds that the last writing may take when the worker stops.
 LAST = 3.0
 #: Seconds, beyond some of the pauses between two writings, after which one is taken to hang.
