@@ -33,7 +33,7 @@ FIRST, HOURLY = 120.0, 3600.0
 _MENDING = {
     "42P01": "its tables are not there: run `chancy migrate`",
     "42703": "its tables are too old: run `chancy migrate`",
-    "42501": "the worker's role may not use its tables: GRANT it what the page about cron lists",
+    "42501": "the worker's role may not use its tables: run `chancy roles --sql` once more",
 }
 
 

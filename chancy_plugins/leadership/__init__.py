@@ -7,8 +7,8 @@
         return [led(worker, "acme.sweep", sweep)]
 
 `leaders` says who leads what. The rooms: `term` (values: a term, its fence, a leader),
-`statements` (the table), `campaign` (what a worker does to lead, and while it leads), `trouble`
-(what keeps it from the database), `hooks` (what it hears from others).
+`statements` (the table), `campaign` (what a worker does to lead, and while it leads), `hooks` (what
+it hears from others).
 """
 
 from chancy_plugins.leadership.campaign import Duty as Duty

@@ -17,7 +17,7 @@ from chancy_core.host import Application, Service, WorkerHost
 from chancy_core.statement import Statement
 from chancy_plugins.leadership import statements
 from chancy_plugins.leadership.term import Leader, Term
-from chancy_plugins.leadership.trouble import Trouble
+from chancy_plugins.trouble import Trouble
 
 T = TypeVar("T")
 Duty = Callable[[Term], Awaitable[object]]
@@ -30,6 +30,8 @@ RELEASED = "leadership.released"
 TTL = (1.0, 3600.0)
 #: By which part of that a duty is cancelled before somebody else can lead.
 MARGIN = 0.1
+#: The most seconds between two tries, while the database cannot be asked.
+MOST = 5.0
 #: How often within that who leads renews, and who does not asks.
 OFTEN = 3
 #: Seconds that a release may take.
@@ -95,7 +97,7 @@ class Campaign:
         self._worker = worker
         self._duty = duty
         self._holder = uuid4()
-        self._trouble = Trouble(name)
+        self._trouble = Trouble(log, f"asking who leads {name!r}", MOST)
         self._woken = anyio.Event()
         #: Whether the table may say that we lead.
         self._may_hold = False
@@ -206,7 +208,7 @@ class Campaign:
 
     def _pause_after(self, exc: Exception) -> float:
         pause = self._trouble.pause_after(exc)
-        self.beat(str(exc) if self._trouble.lasts else None)
+        self.beat(self._trouble.lasting)
         return pause
 
     def _over(self) -> None:

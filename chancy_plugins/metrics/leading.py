@@ -13,12 +13,15 @@ from chancy_core.host import WorkerHost
 from chancy_plugins.leadership import Term
 from chancy_plugins.metrics import counting, process, settings, statements
 from chancy_plugins.metrics.key import Key, MetricKind
-from chancy_plugins.metrics.trouble import Trouble, is_of_the_values
+from chancy_plugins.metrics.refused import is_of_the_values
+from chancy_plugins.trouble import Trouble
 
 log = logging.getLogger("chancy.metrics")
 
 #: Seconds between two times that what was written is merged.
 OFTEN = 15.0
+#: The most seconds between two tries, while the database cannot be asked.
+MOST = 10.0
 #: Seconds between two looks at tables, workers and live jobs.
 LOOKING = 30.0
 #: Seconds until old points are first forgotten, and then between two times.
@@ -32,7 +35,7 @@ class Task:
 
     def __init__(self, what: str, step: Callable[[], Awaitable[float]], first: float = 0.0) -> None:
         self._step = step
-        self._trouble = Trouble(what)
+        self._trouble = Trouble(log, f"metrics: {what}", MOST)
         self.due = anyio.current_time() + first
 
     async def turn(self) -> None:

@@ -11,8 +11,8 @@ from chancy_plugins.metrics import statements
 from chancy_plugins.metrics.jobs import Jobs
 from chancy_plugins.metrics.key import Key, MetricKind
 from chancy_plugins.metrics.outbox import Batch, Outbox
+from chancy_plugins.metrics.refused import is_of_the_values
 from chancy_plugins.metrics.tally import Cell, Tally, merge
-from chancy_plugins.metrics.trouble import is_of_the_values
 
 log = logging.getLogger("chancy.metrics")
 

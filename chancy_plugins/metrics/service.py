@@ -8,7 +8,8 @@ import anyio
 
 from chancy_core.host import WorkerHost
 from chancy_plugins.metrics import process, settings
-from chancy_plugins.metrics.trouble import Trouble
+from chancy_plugins.metrics.leading import MOST
+from chancy_plugins.trouble import Trouble
 
 log = logging.getLogger("chancy.metrics")
 
@@ -28,7 +29,7 @@ class Writing:
         #: Says that it goes on, and what keeps it from that, to whoever supervises it.
         self.beat: Callable[[str | None], None] = lambda _: None
         self._recorder = process.of_worker(worker)
-        self._trouble = Trouble("writing them down")
+        self._trouble = Trouble(log, "metrics: writing them down", MOST)
         self._written_at = -BEAT
 
     async def run(self) -> None:

@@ -167,7 +167,7 @@ async def test_what_it_may_not_forget_keeps_it_from_nothing(
     async with working(chancy_app) as cron:
         await cron.declare("* * * * * *", tick)
         await until_run(cron, "crons.tick", 2)
-    assert "GRANT it what the page about cron lists" in caplog.text
+    assert "run `chancy roles --sql` once more" in caplog.text
 
 
 async def test_a_defect_of_its_own_is_the_plugins_and_no_others(

@@ -195,7 +195,7 @@ async def test_connections_that_are_cut_are_outlived_and_nothing_is_lost(
 async def test_without_its_tables_it_says_so_once_and_the_worker_goes_on(
     chancy_app: Chancy, monkeypatch, caplog
 ):
-    monkeypatch.setattr("chancy_plugins.metrics.trouble.LASTING", 0.2)
+    monkeypatch.setattr("chancy_plugins.trouble.LASTING", 0.2)
     caplog.set_level(logging.INFO, "chancy.metrics")
     async with working(chancy_app) as metrics:
         await chancy_app.migrate(to={"metrics": 0})
