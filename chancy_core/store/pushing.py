@@ -5,6 +5,7 @@ from collections.abc import Set as AbstractSet
 from uuid import UUID
 
 from chancy_core import hint
+from chancy_core.errors import DatabaseError
 from chancy_core.hint import Hint
 from chancy_core.identity import new_id
 from chancy_core.job import Job, Reference
@@ -12,6 +13,8 @@ from chancy_core.statement import Names, Push
 from chancy_core.store import statements
 from chancy_core.store.carrying import Request
 
+#: How often a push whose connection was lost is repeated.
+AGAIN = 3
 #: Stores jobs under their ids, and answers which were stored.
 Storing = Callable[[Names, Mapping[UUID, Job]], Request[AbstractSet[UUID]]]
 
@@ -96,18 +99,32 @@ def store_surely(names: Names, jobs: Mapping[UUID, Job]) -> Request[AbstractSet[
     """Store jobs in a transaction of their own; answers the ids stored.
 
     If the connection is lost, it is not known whether the commit was: the push is repeated,
-    without those jobs that had arrived after all, be they live or finished by now.
+    without those jobs that had arrived after all, be they live or finished by now. So it is if
+    that connection is lost too: a server that restarts ends them all.
     """
     from psycopg import OperationalError
 
     try:
         return (yield from store_once(names, jobs, meanwhile=True))
-    except OperationalError:
-        arrived: set[UUID] = yield statements.stored(names, list(jobs))
-        rest = {id_: job for id_, job in jobs.items() if id_ not in arrived}
-        if rest:
-            again = yield statements.push(names, rest)
-            # The first try may have been committing still: the second waited for it then.
-            late = yield statements.stored(names, list(rest))
-            arrived |= again | late
-        return arrived
+    except OperationalError as error:
+        lost = error
+    for _ in range(AGAIN):
+        try:
+            return (yield from _store_rest(names, jobs))
+        except DatabaseError:  # none was had within the time that there is
+            raise
+        except OperationalError as error:
+            lost = error
+    raise lost
+
+
+def _store_rest(names: Names, jobs: Mapping[UUID, Job]) -> Request[AbstractSet[UUID]]:
+    """Store those that an earlier try did not; answers the ids of all that either did."""
+    arrived: set[UUID] = yield statements.stored(names, list(jobs))
+    rest = {id_: job for id_, job in jobs.items() if id_ not in arrived}
+    if rest:
+        again = yield statements.push(names, rest)
+        # The first try may have been committing still: the second waited for it then.
+        late = yield statements.stored(names, list(rest))
+        arrived |= again | late
+    return arrived

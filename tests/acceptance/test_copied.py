@@ -226,6 +226,28 @@ async def test_a_copy_in_doubt_is_not_repeated_where_it_arrived(
     assert [found[ref.id] for ref in references] == list(range(MANY))
 
 
+@pytest.mark.parametrize("lost", [2, 3, 4])
+async def test_each_connection_that_is_lost_is_replaced(
+    chancy: Chancy, dsn: str, monkeypatch: pytest.MonkeyPatch, lost: int
+):
+    """A server that restarts ends whatever is idle as well; each try may have committed."""
+    run_on, cut = store.run_on, []
+
+    async def cutting(conn: Any, statement: Statement[Any]) -> Any:
+        if len(cut) < lost:
+            cut.append(await run_on(conn, statement))
+            raise psycopg.OperationalError("the connection was lost")
+        return await run_on(conn, statement)
+
+    monkeypatch.setattr(store, "run_on", cutting)
+    if lost == 4:
+        with pytest.raises(psycopg.OperationalError, match="was lost"):
+            await chancy.push_many(some())
+    else:
+        assert len({ref.id for ref in await chancy.push_many(some())}) == MANY
+    assert count(dsn) == MANY
+
+
 async def test_one_that_the_server_ends_is_made_again(chancy: Chancy, dsn: str):
     """The connection is lost while rows are sent: none of them is there, and all are, once."""
     ended = []

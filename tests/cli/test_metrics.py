@@ -17,7 +17,7 @@ from tests.terminal import Shell
 def cell(*values: float) -> Cell:
     made = Cell()
     for value in values:
-        made.observe(value)
+        made.observe([value])
     return made
 
 
