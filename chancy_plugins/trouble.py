@@ -12,20 +12,25 @@ LASTING = 30.0
 _MENDING = {
     "42P01": "its tables are not there: run `chancy migrate`",
     "42703": "its tables are too old: run `chancy migrate`",
-    "42501": "the worker's role may not use its tables: run `chancy roles --sql` once more",
+    "42883": "its functions are not there: run `chancy migrate`",
 }
+_RIGHTS = "the worker's role may not use its tables: run `chancy roles --sql` once more"
 
 
 class Trouble:
     """How often one part of a plugin has asked the database in vain, and what was told of it.
 
-    *what* it does goes before "fails"; *most* is the longest pause between two tries, in seconds.
+    *what* it does goes before "fails"; *most* is the longest pause between two tries, in seconds;
+    *rights* says what to do where the worker's role may not do it.
     """
 
-    def __init__(self, log: logging.Logger, what: str, most: float) -> None:
+    def __init__(
+        self, log: logging.Logger, what: str, most: float, *, rights: str = _RIGHTS
+    ) -> None:
         self._log = log
         self._what = what
         self._most = most
+        self._mending = {**_MENDING, "42501": rights}
         self._tries = 0
         self._said: str | None = None
 
@@ -38,7 +43,7 @@ class Trouble:
         if not isinstance(exc, DatabaseError) and not hasattr(exc, "sqlstate"):
             raise exc
         self._tries += 1
-        mending = _MENDING.get(state or "")
+        mending = self._mending.get(state or "")
         if mending is not None:
             if mending != self._said:
                 self._log.error("%s fails on this worker: %s (%s)", self._what, mending, exc)

@@ -1,4 +1,4 @@
-"""Campaigns for a leadership, and a duty that is done by whoever leads: `led`."""
+"""Campaigns for a leadership: what one worker does to lead, and while it leads."""
 
 import logging
 import random
@@ -10,10 +10,9 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from chancy_core import codec
-from chancy_core.errors import CallTimeout, InvalidValue
+from chancy_core.errors import CallTimeout
 from chancy_core.hooks import FAULTS
-from chancy_core.host import Application, Service, WorkerHost
+from chancy_core.host import Application, WorkerHost
 from chancy_core.statement import Statement
 from chancy_plugins.leadership import statements
 from chancy_plugins.leadership.term import Leader, Term
@@ -26,8 +25,6 @@ log = logging.getLogger("chancy.leadership")
 
 #: What workers are told by when a leader has stopped; the subject is the leadership.
 RELEASED = "leadership.released"
-#: The fewest, and the most, seconds for which a leader is trusted without a renewal.
-TTL = (1.0, 3600.0)
 #: By which part of that a duty is cancelled before somebody else can lead.
 MARGIN = 0.1
 #: The most seconds between two tries, while the database cannot be asked.
@@ -38,40 +35,8 @@ OFTEN = 3
 RELEASING = 2.0
 #: The most seconds after which a follower that hears of a release asks: not all at once.
 STAGGER = 0.05
-#: The most bytes that the name of a leadership may have.
-LONGEST = 200
-#: The fewest seconds after which a campaign that was not heard of is taken for one that hangs.
-PATIENCE = 120.0
 
 _campaigns: "WeakKeyDictionary[WorkerHost, set[Campaign]]" = WeakKeyDictionary()
-
-
-def led(worker: WorkerHost, name: str, duty: Duty, *, ttl: float = 15.0) -> Service:
-    """Return a service whose *duty* is done by one worker at a time: by the leader of *name*.
-
-        @hookimpl
-        def chancy_worker_services(worker):
-            async def sweep(term):
-                while True:
-                    await database.run(term.fence(database.names), swept)
-                    await anyio.sleep(60)
-
-            return [led(worker, "acme.sweep", sweep)]
-
-    A leader that dies is followed by another within 4/3 of *ttl* seconds, 1 to 3,600; one that
-    stops, at once. The duty is cancelled as soon as its term may be over. One that returns is done
-    for this term, which lasts on; one that raises gives the leadership up. Whatever a leader does
-    may happen twice without harm, or is fenced by its term: who was frozen wakes up as a leader
-    of old. Raises `InvalidValue` for a name or a *ttl* that makes no sense.
-    """
-    campaign = Campaign(worker, _checked(name), duty, _seconds(ttl))
-
-    async def run() -> None:
-        await campaign.run()
-
-    service = Service(f"leadership of {name}", run, patience=max(PATIENCE, 4 * campaign.ttl))
-    campaign.beat = service.beat
-    return service
 
 
 async def leaders(app: Application) -> list[Leader]:
@@ -89,9 +54,12 @@ def told(worker: WorkerHost, name: str) -> None:
 class Campaign:
     """What one worker does to lead, and while it leads."""
 
-    def __init__(self, worker: WorkerHost, name: str, duty: Duty, ttl: float) -> None:
+    def __init__(
+        self, worker: WorkerHost, name: str, duty: Duty, ttl: float, patience: float | None
+    ) -> None:
         self.name = name
         self.ttl = ttl
+        self.patience = patience
         #: Says that it goes on, and what keeps it from that, to whoever supervises it.
         self.beat: Callable[[str | None], None] = lambda _: None
         self._worker = worker
@@ -101,6 +69,10 @@ class Campaign:
         self._woken = anyio.Event()
         #: Whether the table may say that we lead.
         self._may_hold = False
+        #: What keeps the duty from its work, as it said last.
+        self._hindrance: str | None = None
+        #: In which the duty is done: ends where that is silent for too long.
+        self._silence = anyio.CancelScope()
 
     def wake(self) -> None:
         """Ask at once."""
@@ -139,7 +111,7 @@ class Campaign:
         self._over()
         if not number:
             return self.ttl / OFTEN * random.uniform(0.8, 1.0)
-        await self._lead(Term(self.name, number, self._holder), sent)
+        await self._lead(Term(self.name, number, self._holder, self._heard), sent)
         return 0.0
 
     async def _campaign(self) -> int:
@@ -171,10 +143,23 @@ class Campaign:
         self, term: Term, lease: anyio.CancelScope, failed: list[BaseException]
     ) -> None:
         try:
-            await self._duty(term)
+            with anyio.CancelScope() as self._silence:
+                self._heard()
+                await self._duty(term)
+            if self._silence.cancelled_caught:
+                raise TimeoutError(f"its duty was not heard of for {self.patience:g} s")
         except FAULTS as exc:  # it is raised once the leadership is given up, and in no group
             failed.append(exc)
             lease.cancel()
+        finally:
+            self._hindrance = None
+
+    def _heard(self, trouble: str | None = None) -> None:
+        """Note that the duty goes on, and what keeps it from its work."""
+        self._hindrance = trouble
+        self.beat(trouble)
+        if self.patience is not None:
+            self._silence.deadline = anyio.current_time() + self.patience
 
     async def _renew(
         self, term: Term, lease: anyio.CancelScope, failed: list[BaseException]
@@ -213,7 +198,7 @@ class Campaign:
 
     def _over(self) -> None:
         self._trouble.over()
-        self.beat(None)
+        self.beat(self._hindrance)
 
     def _until(self, sent: float) -> float:
         """Return until when a lease is trusted that was asked for at *sent*, by the same clock.
@@ -241,22 +226,3 @@ class Campaign:
         with anyio.move_on_after(self.ttl):
             return await self._worker.chancy.database.run(statement)
         raise CallTimeout(f"no answer within {self.ttl:g} s")
-
-
-def _checked(name: str) -> str:
-    problem = codec.unstorable(name) if isinstance(name, str) else "it must be a text"
-    if problem is None and not 1 <= len(name.encode()) <= LONGEST:
-        problem = f"it must have 1 to {LONGEST} bytes"
-    if problem is not None:
-        raise InvalidValue(f"the name of a leadership, {codec.shown(name)}: {problem}")
-    return name
-
-
-def _seconds(ttl: float) -> float:
-    least, most = TTL
-    number = isinstance(ttl, int | float) and not isinstance(ttl, bool)
-    if not number or not least <= ttl <= most:
-        raise InvalidValue(
-            f"a leader's ttl must be {least:g} to {most:,.0f} seconds, not {codec.shown(ttl)}"
-        )
-    return float(ttl)

@@ -1,10 +1,10 @@
 """Values: a term of leadership, with its fence, and who leads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
-from attrs import frozen
+from attrs import field, frozen
 
 from chancy_core.errors import ChancyError
 from chancy_core.statement import Names, Row, Statement
@@ -36,6 +36,9 @@ class Term:
     number: int
     #: Who leads: an id of one campaign, of which nobody else knows.
     holder: UUID
+    #: Says that the duty goes on, and what keeps it from its work, if something does: as `beat` of
+    #: a service.
+    beat: Callable[..., None] = field(default=lambda trouble=None: None, eq=False, repr=False)  # noqa: ARG005
 
     def fence(self, names: Names) -> Statement[None]:
         """Return the statement that goes first in a transaction which only the leader may commit.

@@ -7,7 +7,7 @@ from chancy_core.host import Application, Service, WorkerHost
 from chancy_core.job import Reference
 from chancy_core.outcome import Rescued, Settlement
 from chancy_plugins.leadership import led
-from chancy_plugins.metrics import process, recording, settings
+from chancy_plugins.metrics import leading, process, recording, settings
 from chancy_plugins.metrics.key import Key, MetricKind
 from chancy_plugins.metrics.leading import Leading
 from chancy_plugins.metrics.service import PATIENCE, Writing
@@ -36,7 +36,8 @@ def chancy_worker_services(worker: WorkerHost) -> Iterable[Service]:
 
     service = Service("metrics", write, patience=PATIENCE + 4 * settings.interval())
     writing.beat = service.beat
-    return [service, led(worker, "metrics", Leading(worker).run, ttl=TTL)]
+    leader = led(worker, "metrics", Leading(worker).run, ttl=TTL, patience=leading.PATIENCE)
+    return [service, leader]
 
 
 @hookimpl

@@ -24,6 +24,9 @@ OFTEN = 15.0
 MOST = 10.0
 #: Seconds between two looks at tables, workers and live jobs.
 LOOKING = 30.0
+#: The most seconds without a word, after which it is taken for one that hangs: more than a step
+#: may take, of which counting live jobs is the longest.
+PATIENCE = 600.0
 #: Seconds until old points are first forgotten, and then between two times.
 FIRST, HOURLY = 120.0, 3_600.0
 
@@ -37,6 +40,11 @@ class Task:
         self._step = step
         self._trouble = Trouble(log, f"metrics: {what}", MOST)
         self.due = anyio.current_time() + first
+
+    @property
+    def trouble(self) -> str | None:
+        """What keeps the leader from it, if something does."""
+        return self._trouble.lasting
 
     async def turn(self) -> None:
         """Do it, if it is due."""
@@ -58,7 +66,7 @@ class Leading:
         self._app = worker.chancy
         self._host = worker
 
-    async def run(self, _: Term) -> None:
+    async def run(self, term: Term) -> None:
         """Do it all until cancelled."""
         tasks = (
             Task("merging them", self.merge),
@@ -68,6 +76,7 @@ class Leading:
         )
         while True:
             for task in tasks:
+                term.beat(next((task.trouble for task in tasks if task.trouble), None))
                 await task.turn()
             pause = min(task.due for task in tasks) - anyio.current_time()
             await anyio.sleep(max(0.05, pause))

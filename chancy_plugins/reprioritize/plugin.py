@@ -8,12 +8,13 @@ from typing import Any
 import anyio
 
 from chancy_core.codec import shown
-from chancy_core.errors import DatabaseError, InvalidPlugin
+from chancy_core.errors import InvalidPlugin
 from chancy_core.hookspecs import hookimpl
 from chancy_core.host import Application, Service, WorkerHost
 from chancy_plugins.reprioritize import statements
 from chancy_plugins.reprioritize.ageing import Ageing
 from chancy_plugins.reprioritize.statements import Overtaken
+from chancy_plugins.trouble import Trouble
 
 log = logging.getLogger("chancy.reprioritize")
 
@@ -23,17 +24,8 @@ LATE = 0.25
 PAUSE = (1.0, 300.0)
 #: The most seconds between two tries, while the database cannot be asked.
 MOST = 5.0
-#: Seconds between two tries where only a person can mend what is wrong.
-LASTING = 30.0
 #: Seconds after which one that was not heard of is taken for one that hangs.
 PATIENCE = 4 * PAUSE[1]
-
-#: What only a person can mend, by what PostgreSQL says.
-_MENDING = {
-    "42P01": "its table is not there: run `chancy migrate`",
-    "42703": "its table is too old: run `chancy migrate`",
-    "42501": "the worker's role may not use its table: run `chancy roles --sql` once more",
-}
 
 
 class Reprioritize:
@@ -98,9 +90,7 @@ class Walk:
         self._pause = max(least, min(most, rule.every * LATE)) if pause is None else pause
         #: Says that it goes on, and what keeps it from that, to whoever supervises it.
         self.beat: Callable[[str | None], None] = lambda _: None
-        self._tries = 0
-        #: What a person was told to mend.
-        self._said: str | None = None
+        self._trouble = Trouble(log, "changing the priorities of what waits", MOST)
 
     async def run(self) -> None:
         """Apply the rule from time to time, until cancelled."""
@@ -108,11 +98,10 @@ class Walk:
             try:
                 raised = await self.go()
             except Exception as exc:  # noqa: BLE001 - what is not the database's is raised again
-                pause = self._pause_after(exc)
+                pause = self._trouble.pause_after(exc)
+                self.beat(self._trouble.lasting)
             else:
-                if self._tries:
-                    log.info("the priorities of what waits can be changed again")
-                self._tries, self._said = 0, None
+                self._trouble.over()
                 self.beat(None)
                 if raised:
                     log.info("%d jobs have waited, and come earlier: %s", raised, self._rule.key)
@@ -144,24 +133,3 @@ class Walk:
         more = {id_: min(steps * rule.by, 65_535) for id_, steps in found.steps.items()}
         asked = self._app.reprioritizing(more, most=rule.most)
         return len((await database.run(moved, asked))[1])
-
-    def _pause_after(self, exc: Exception) -> float:
-        """Say what is wrong with the database, and answer for how many seconds it is left alone.
-
-        Raises what is not the database's: whoever supervises this says whose defect that is.
-        """
-        state = getattr(exc, "sqlstate", None)
-        if not isinstance(exc, DatabaseError) and not hasattr(exc, "sqlstate"):
-            raise exc
-        self._tries += 1
-        mending = _MENDING.get(state or "")
-        if mending or self._tries > 1:
-            self.beat(f"{mending or 'priorities cannot be changed'} ({exc})")
-        if mending is not None:
-            if mending != self._said:
-                log.error("reprioritize does not work on this worker: %s (%s)", mending, exc)
-            self._said = mending
-            return LASTING * random.uniform(0.8, 1.0)
-        if self._tries & (self._tries - 1) == 0:
-            log.warning("priorities cannot be changed, try %d: %s", self._tries, exc)
-        return random.uniform(0.0, min(MOST, 0.1 * 2.0 ** min(self._tries, 30)))

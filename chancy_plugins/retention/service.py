@@ -6,12 +6,12 @@ import random
 
 import anyio
 
-from chancy_core.errors import DatabaseError
 from chancy_core.host import Service, WorkerHost
 from chancy_plugins.leadership import Term, led
 from chancy_plugins.retention.calendar import Removed
 from chancy_plugins.retention.plugin import Retention
 from chancy_plugins.retention.run import NotAllowed
+from chancy_plugins.trouble import Trouble
 
 log = logging.getLogger("chancy.retention")
 
@@ -27,32 +27,33 @@ FIRST, HOURLY, SOON = 60.0, 3600.0, 300.0
 LIMIT = 60.0
 #: The most seconds between two tries, while the database cannot be asked.
 MOST = 60.0
+#: The most seconds without a word, after which it is taken for one that hangs; and how often it has
+#: something to say, while there is nothing to do.
+PATIENCE, OFTEN = 900.0, 300.0
 
-#: What only a person can mend, by what PostgreSQL says.
-_MENDING = {
-    "42P01": "its tables are not there: run `chancy migrate`",
-    "42703": "its tables are too old: run `chancy migrate`",
-    "42501": "the worker's role may not: run `chancy retention run` now and then as one that may, "
-    "such as chancy_migrate",
-}
+_RIGHTS = (
+    "the worker's role may not: run `chancy retention run` now and then as one that may, such as "
+    "chancy_migrate"
+)
 
 
 def service(worker: WorkerHost, retention: Retention) -> Service:
     """Return the service that removes what may go, on whichever worker leads."""
 
-    async def duty(_: Term) -> None:  # written here, so that its stack is the plugin's
-        await Keeper(worker, retention).run()
+    async def duty(term: Term) -> None:  # written here, so that its stack is the plugin's
+        await Keeper(worker, retention, term).run()
 
-    return led(worker, LEADERSHIP, duty, ttl=TTL)
+    return led(worker, LEADERSHIP, duty, ttl=TTL, patience=PATIENCE)
 
 
 class Keeper:
     """Removes what may go, in one worker that leads."""
 
-    def __init__(self, worker: WorkerHost, retention: Retention) -> None:
+    def __init__(self, worker: WorkerHost, retention: Retention, term: Term) -> None:
         self._worker = worker
         self._retention = retention
-        self._tries = 0
+        self._term = term
+        self._trouble = Trouble(log, "retention: removing", MOST, rights=_RIGHTS)
         #: What a person was told.
         self._said: set[str] = set()
 
@@ -60,20 +61,28 @@ class Keeper:
         """Run now and then, until cancelled."""
         pause = FIRST
         while True:
-            await anyio.sleep(pause * random.uniform(0.8, 1.2))
+            await self._rest(pause * random.uniform(0.8, 1.2))
             pause = await self.turn()
+
+    async def _rest(self, seconds: float) -> None:
+        until = anyio.current_time() + seconds
+        while (left := until - anyio.current_time()) > 0:
+            self._term.beat(self._trouble.lasting)
+            await anyio.sleep(min(left, OFTEN))
 
     async def turn(self) -> float:
         """Run once; answers after how many seconds to run again."""
         worker = self._worker
         try:
-            removed = await self._retention.run(worker.chancy, who=worker.name, limit=LIMIT)
+            removed = await self._retention.run(
+                worker.chancy, who=worker.name, limit=LIMIT, watch=lambda *_: self._term.beat()
+            )
         except NotAllowed as exc:
             self._say(str(exc))
             return HOURLY
         except Exception as exc:  # noqa: BLE001 - what is not the database's is raised again
-            return self._pause_after(exc)
-        self._tries = 0
+            return max(1.0, self._trouble.pause_after(exc))
+        self._trouble.over()
         for problem in removed.problems:
             self._say(problem)
         self._said &= set(removed.problems)
@@ -96,22 +105,3 @@ class Keeper:
         if problem not in self._said:
             log.warning("retention: %s", problem)
             self._said.add(problem)
-
-    def _pause_after(self, exc: Exception) -> float:
-        """Say what is wrong with the database, and answer for how many seconds it is left alone.
-
-        Raises what is not the database's: whoever supervises this says whose defect that is.
-        """
-        state = getattr(exc, "sqlstate", None)
-        if not isinstance(exc, DatabaseError) and not hasattr(exc, "sqlstate"):
-            raise exc
-        self._tries += 1
-        mending = _MENDING.get(state or "")
-        if mending is not None:
-            if mending not in self._said:
-                log.error("retention removes nothing on this worker: %s (%s)", mending, exc)
-                self._said.add(mending)
-            return SOON
-        if self._tries & (self._tries - 1) == 0:
-            log.warning("retention cannot ask the database, try %d: %s", self._tries, exc)
-        return random.uniform(0.5, 1.0) * min(MOST, 2.0 ** min(self._tries, 30))

@@ -8,8 +8,8 @@ from collections.abc import Callable
 import anyio
 
 from chancy_core.codec import shown
-from chancy_core.errors import DatabaseError
 from chancy_core.host import Application
+from chancy_plugins.trouble import Trouble
 from chancy_plugins.workflow import left
 from chancy_plugins.workflow.going import FIRST, Going
 
@@ -19,22 +19,14 @@ log = logging.getLogger("chancy.workflow")
 CALM, SOON = 60.0, 3.0
 #: Seconds for which one look takes page after page, before all others have their turn.
 TURN = 2.0
-#: Seconds between two looks where only a person can mend what is wrong, and the most otherwise.
-LASTING, MOST = 60.0, 10.0
+#: The most seconds between two tries, while the database cannot be asked.
+MOST = 10.0
 #: Seconds after which one that was not heard of is taken for one that hangs.
 PATIENCE = 300.0
 #: Seconds until workflows are first forgotten, and then between two times.
 FORGETS, HOURLY = 120.0, 3600.0
 #: The variable that says for how many days workflows are kept that have ended, and the default.
 KEEP, DAYS = "CHANCY_WORKFLOW_KEEP", 30.0
-
-#: What only a person can mend, by what PostgreSQL says.
-_MENDING = {
-    "42P01": "its tables are not there: run `chancy migrate`",
-    "42703": "its tables are too old: run `chancy migrate`",
-    "42883": "its functions are not there: run `chancy migrate`",
-    "42501": "the worker's role may not use its tables: run `chancy roles --sql` once more",
-}
 
 
 def kept() -> float:
@@ -62,9 +54,7 @@ class Sweeper:
         self._due = FIRST
         self._forgets_at = anyio.current_time() + random.uniform(0.5, 1.0) * FORGETS
         self._keep = kept()
-        self._tries = 0
-        #: What a person was told to mend.
-        self._said: str | None = None
+        self._trouble = Trouble(log, "looking after workflows", MOST)
 
     async def run(self) -> None:
         """Look, until cancelled."""
@@ -76,11 +66,10 @@ class Sweeper:
                 if anyio.current_time() >= self._forgets_at:
                     await self._forget()
             except Exception as exc:  # noqa: BLE001 - what is not the database's is raised again
-                pause = self._pause_after(exc)
+                pause = self._trouble.pause_after(exc)
+                self.beat(self._trouble.lasting)
             else:
-                if self._tries:
-                    log.info("workflows are looked after again")
-                self._tries, self._said = 0, None
+                self._trouble.over()
                 self.beat(None)
                 pause = CALM * random.uniform(0.8, 1.2)
 
@@ -104,24 +93,3 @@ class Sweeper:
         while await self._app.database.run(left.forget(self._app.names, self._keep)):
             self.beat(None)
             await anyio.lowlevel.checkpoint()
-
-    def _pause_after(self, exc: Exception) -> float:
-        """Say what is wrong with the database, and answer for how many seconds it is left alone.
-
-        Raises what is not the database's: whoever supervises this says whose defect that is.
-        """
-        state = getattr(exc, "sqlstate", None)
-        if not isinstance(exc, DatabaseError) and not hasattr(exc, "sqlstate"):
-            raise exc
-        self._tries += 1
-        mending = _MENDING.get(state or "")
-        if mending or self._tries > 1:
-            self.beat(f"{mending or 'the database cannot be asked'} ({exc})")
-        if mending is not None:
-            if mending != self._said:
-                log.error("workflows are not looked after on this worker: %s (%s)", mending, exc)
-            self._said = mending
-            return LASTING * random.uniform(0.8, 1.0)
-        if self._tries & (self._tries - 1) == 0:
-            log.warning("workflows cannot be looked after, try %d: %s", self._tries, exc)
-        return random.uniform(0.0, min(MOST, 0.1 * 2.0 ** min(self._tries, 30)))

@@ -268,6 +268,42 @@ async def test_a_duty_that_raises_gives_the_leadership_up(chancy_app: Chancy):
         await duty.done_by(within=5)
 
 
+async def test_a_duty_that_hangs_is_ended_and_gives_the_leadership_up(chancy_app: Chancy):
+    async def hanging(_: Term) -> None:
+        await anyio.sleep_forever()
+
+    service = led(Host("w", chancy_app), "acme", hanging, ttl=60, patience=0.2)
+    with anyio.fail_after(10), pytest.raises(TimeoutError, match=r"not heard of for 0\.2 s"):
+        await service.run()
+    assert await leaders(chancy_app) == []
+
+
+async def test_one_that_is_heard_goes_on_and_says_what_keeps_it(chancy_app: Chancy):
+    heard: list[int] = []
+
+    async def busy(term: Term) -> None:
+        while True:
+            term.beat(None if len(heard) > 100 else "there is no paper")
+            heard.append(term.number)
+            await anyio.sleep(0.02)
+
+    service = led(Host("w", chancy_app), "acme", busy, ttl=1, patience=0.5)
+    async with running(service):
+        with anyio.fail_after(20):
+            while len(heard) < 80:  # it has been renewed meanwhile
+                await anyio.sleep(0.01)
+            assert service.trouble == "there is no paper"
+            while service.trouble:
+                await anyio.sleep(0.01)
+    assert set(heard) == {1}
+
+
+@pytest.mark.parametrize("wrong", [0, -1, float("inf"), float("nan"), True, "a minute"])
+async def test_a_patience_that_makes_no_sense(chancy_app: Chancy, wrong: Any):
+    with pytest.raises(InvalidValue, match="a duty's patience must be more than 0 seconds, not"):
+        led(Host("w", chancy_app), "acme", Duty().of("w"), patience=wrong)
+
+
 async def test_one_that_leaves_by_sys_exit_is_no_better(chancy_app: Chancy):
     async def leaving(term: Term) -> None:
         raise SystemExit(3)

@@ -13,6 +13,7 @@ from chancy import Chancy, Job, Queue, Worker, job
 from chancy_core.errors import InvalidPlugin
 from chancy_core.statement import Statement
 from chancy_core.testing import Clock
+from chancy_plugins import trouble
 from chancy_plugins.reprioritize import Ageing, Reprioritize, plugin
 from chancy_plugins.reprioritize.plugin import Walk
 
@@ -254,7 +255,7 @@ async def test_without_its_table_it_says_so_and_goes_on_once_it_is_there(
     chancy_app: Chancy, chancy_clock, monkeypatch, caplog
 ):
     monkeypatch.setattr(plugin, "PAUSE", (0.05, 0.1))
-    monkeypatch.setattr(plugin, "LASTING", 0.1)
+    monkeypatch.setattr(trouble, "LASTING", 0.1)
     caplog.set_level(logging.INFO, "chancy.reprioritize")
     await chancy_app.push(Job("f", queue="q"))
     chancy_clock.advance(seconds=60)
@@ -272,7 +273,7 @@ async def test_without_its_table_it_says_so_and_goes_on_once_it_is_there(
             while await priorities(chancy_app) != [2]:
                 await anyio.sleep(0.02)
         tasks.cancel_scope.cancel()
-    assert "can be changed again" in caplog.text
+    assert "changing the priorities of what waits works again" in caplog.text
 
 
 @pytest.mark.parametrize("nonsense", ["-1", "'x'", "true"])

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import psycopg
@@ -13,6 +14,8 @@ import pytest
 
 from chancy import Chancy, Queue, Worker, job
 from chancy_core.testing import Clock
+from chancy_plugins import trouble
+from chancy_plugins.leadership import Term
 from chancy_plugins.retention import Keep, Retention, days, hooks, service
 from chancy_plugins.retention.plugin import Retention as Plugin
 from tests.plugins.retention.conftest import History
@@ -152,8 +155,9 @@ async def test_connections_that_are_cut_are_outlived(chancy_app: Chancy, chancy_
 
 
 async def test_without_its_tables_it_says_so_and_the_worker_goes_on(
-    chancy_app: Chancy, history: History, caplog
+    chancy_app: Chancy, history: History, monkeypatch, caplog
 ):
+    monkeypatch.setattr(trouble, "LASTING", 0.2)
     async with working(chancy_app):
         await chancy_app.migrate(to={"retention": 0})
         with anyio.fail_after(20):
@@ -183,7 +187,8 @@ async def test_who_may_not_says_so_once_and_works_on(chancy_dsn: str, caplog):
     """Under the roles of least rights, where a worker owns no table."""
     with granted(chancy_dsn, migrations=EVERY) as made:
         async with Chancy(made["work"]) as chancy:
-            keeper = service.Keeper(Worker(chancy, signals=False), Retention.silent())
+            term = Term("retention", 1, uuid4())
+            keeper = service.Keeper(Worker(chancy, signals=False), Retention.silent(), term)
             assert await keeper.turn() == await keeper.turn() == service.HOURLY
     assert caplog.text.count("run `chancy retention run`") == 1
 

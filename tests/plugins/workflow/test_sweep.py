@@ -16,6 +16,7 @@ from chancy import INJECTED, Chancy, Queue, QueuedJob, State, Worker, job
 from chancy_core.outcome import Kind, Outcome, Settlement, Verdict
 from chancy_core.statement import Names, Statement
 from chancy_core.testing import drain
+from chancy_plugins import trouble
 from chancy_plugins.workflow import (
     Batch,
     Workflow,
@@ -258,8 +259,9 @@ def test_for_how_long_they_are_kept(given: str, kept: float, monkeypatch, caplog
 async def test_without_its_tables_it_says_so_and_the_worker_goes_on(
     chancy_app: Chancy, monkeypatch, caplog
 ):
-    for name in ("SOON", "CALM", "LASTING"):
+    for name in ("SOON", "CALM"):
         monkeypatch.setattr(sweep, name, 0.1)
+    monkeypatch.setattr(trouble, "LASTING", 0.1)
     caplog.set_level(logging.INFO, "chancy.workflow")
     async with working(chancy_app):
         await chancy_app.migrate(to={"workflow": 0})
@@ -269,11 +271,15 @@ async def test_without_its_tables_it_says_so_and_the_worker_goes_on(
         marked = give.bind(value=3).options(meta={"workflow": {}})
         done = await chancy_app.wait_for_job(await chancy_app.push(marked), timeout=20)
         assert done.result() == 3
-        said = [one for one in caplog.records if "looked after on this worker" in one.getMessage()]
+        said = [
+            one
+            for one in caplog.records
+            if "looking after workflows fails on this worker" in one.getMessage()
+        ]
         assert [one.levelname for one in said] == ["ERROR"]
         await chancy_app.migrate()
         with anyio.fail_after(15):
-            while "workflows are looked after again" not in caplog.text:
+            while "looking after workflows works again" not in caplog.text:
                 await anyio.sleep(0.02)
 
 
