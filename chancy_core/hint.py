@@ -23,6 +23,8 @@ FINISHED = "job.finished"
 
 #: Somebody wants to see what workers run, for a while.
 WATCHED = "worker.watched"
+#: Said by a worker to its own plugins: it hears again, and may have missed what was said before.
+LISTENING = "worker.listening"
 
 #: What begins the names of our own hints and events; nobody else may use them.
 OURS = ("queue.", "job.", "worker.")

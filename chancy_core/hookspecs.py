@@ -91,7 +91,8 @@ def chancy_worker_services(worker: WorkerHost) -> Iterable[Service] | None:
 async def chancy_notified(event: Event, worker: WorkerHost) -> None:
     """Hear what other processes said: `queue.*`, `job.*`, and what `Chancy.notify` sends.
 
-    A hint: some are lost, some come twice.
+    A hint: some are lost, some come twice. `worker.listening` says that the worker hears them from
+    now on, when it starts and after each interruption: look then for what was missed.
     """
 
 

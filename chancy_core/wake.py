@@ -110,13 +110,17 @@ class Waker:
                     self._claimer.holding.audit_soon()
                     self._claimer.lanes.look()
                     self.due()
+                    self._tell(Event(hint.LISTENING, ""))
                 else:
                     self._take(Hint.read(event.payload))
 
+    def _tell(self, event: Event) -> None:
+        self._events.emit(event.name, event.subject)
+        self._observers.tell("chancy_notified", event=event)
+
     def _take(self, told: Hint) -> None:
         if told.fit:
-            self._events.emit(told.name, told.subject)
-            self._observers.tell("chancy_notified", event=Event(told.name, told.subject))
+            self._tell(Event(told.name, told.subject))
         if told.name == hint.PUSHED:
             self._claimer.feed([told.subject])
         elif told.name == hint.SCHEDULED:

@@ -31,7 +31,7 @@ def chancy_worker_services(worker: WorkerHost) -> Iterable[Service]:
 
 @hookimpl
 async def chancy_notified(event: Event, worker: WorkerHost) -> None:
-    """Look at once when an entry has changed, or a test has moved the clock."""
+    """Look at once when an entry has changed or may have, or a test has moved the clock."""
     moved = event.name == hint.SCHEDULED and not event.subject
-    if (event.name == CHANGED or moved) and worker in _keepers:
+    if (event.name in {CHANGED, hint.LISTENING} or moved) and worker in _keepers:
         _keepers[worker].wake()

@@ -180,7 +180,7 @@ async def test_a_connection_that_is_cut_midway_costs_the_file(
 
         def cut(what: str, rows: int) -> None:
             conn.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
 
