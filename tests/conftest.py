@@ -66,9 +66,17 @@ def dsn(
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the attacks out, unless they are asked for by their marker or by their path."""
-    asked = "faults" in config.option.markexpr or any("faults" in arg for arg in config.args)
-    if not asked:
-        left = [item for item in items if item.get_closest_marker("faults")]
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if not item.get_closest_marker("faults")]
+    """Leave out what takes long, unless it is asked for: attacks, and slow tests.
+
+    Attacks by their marker or their path, slow tests by any markers or by their file.
+    """
+    markers, paths = config.option.markexpr, config.args
+    out = set()
+    if "faults" not in markers and not any("faults" in path for path in paths):
+        out.add("faults")
+    if not markers and not any(".py" in path for path in paths):
+        out.add("slow")
+    left = [item for item in items if out.intersection(mark.name for mark in item.iter_markers())]
+    config.hook.pytest_deselected(items=left)
+    gone = set(left)
+    items[:] = [item for item in items if item not in gone]

@@ -141,12 +141,14 @@ async def test_what_comes_late_to_an_earlier_place_waits_for_no_poll(
     await chancy.declare(Queue("q", executor="async", polling_interval=600), upsert=True)
     stage.go.set()
     async with Worker(chancy), await connect(dsn) as conn:
+        await chancy.push(play.bind(stage=dsn, number=2))  # it has a place from now on
+        await stage.until_begun(1)
         async with conn.transaction():
             await chancy.push_ex(conn, play.bind(stage=dsn, number=0), wake="poll")
             await chancy.push(play.bind(stage=dsn, number=1))
-            await stage.until_begun(1)
-        await stage.until_begun(2)
-    assert stage.begun == [1, 0]
+            await stage.until_begun(2)
+        await stage.until_begun(3)
+    assert stage.begun == [2, 1, 0]
 
 
 async def test_a_job_that_went_back_is_claimed_again_wherever_its_queue_has_got(

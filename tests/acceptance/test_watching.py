@@ -18,14 +18,18 @@ async def test_a_life_is_told_from_beginning_to_end(chancy, dsn, stage):
     worker = Worker(chancy, name="w")
     with worker.events.subscribe("worker.*") as seen:
         async with worker:
-            started = [await seen.next(5) for _ in range(3)]
+            started = [await seen.next(5) for _ in range(4)]
             assert sorted(worker.queues) == ["default", "q"]
             assert worker.queues["q"].concurrency == 4
             assert worker.running == []
         told = [await seen.next(5) for _ in range(4)]
     assert (started[0].name, started[0].subject) == ("worker.started", "w")
     queues = {(event.name, event.subject) for event in started[1:]}
-    assert queues == {("worker.queue.started", "default"), ("worker.queue.started", "q")}
+    assert queues == {
+        ("worker.queue.started", "default"),
+        ("worker.queue.started", "q"),
+        ("worker.listening", ""),
+    }
     assert [event.name for event in told[:1]] == ["worker.stopping"]
     assert {event.name for event in told[1:3]} == {"worker.queue.stopped"}
     assert told[3].name == "worker.stopped"
