@@ -5,7 +5,9 @@ passes its own tests there, far from our sources.
 """
 
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
@@ -62,10 +64,14 @@ def test_it_passes_its_tests_as_a_package_of_somebody_elses(server: str, tmp_pat
     shutil.copy(project / "pyproject.toml", elsewhere)
     # Ours is there as well, and would take the same tables.
     environ = {"CHANCY_TEST_DSN": server, "CHANCY_DISABLED_PLUGINS": "cron"}
-    for file in sorted(path.name for path in (elsewhere / "tests").glob("test_*.py")):
-        command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/{file}"]
-        ran = environment.python(*command, cwd=elsewhere, environ=environ)
-        assert ran.returncode == 0, ran.stdout + ran.stderr
+    command = ("-m", "pytest", "-q", "-p", "no:cacheprovider")
+
+    def tested(file: Path) -> CompletedProcess[str]:
+        return environment.python(*command, f"tests/{file.name}", cwd=elsewhere, environ=environ)
+
+    with ThreadPoolExecutor(4) as at_once:  # much of it is waiting for the next second
+        for ran in at_once.map(tested, (elsewhere / "tests").glob("test_*.py")):
+            assert ran.returncode == 0, ran.stdout + ran.stderr
     where = "import strange_cron, sys; print(strange_cron.__file__)"
     (file,) = environment.python("-c", where, cwd=elsewhere).stdout.split()
     assert Path(file).is_relative_to(environment.folder)

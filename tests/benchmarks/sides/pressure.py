@@ -96,7 +96,8 @@ class Seen:
         A window has some ninety claims, so that one of them decides.
         """
         begin = time.monotonic()
-        slowest = max([await self.watch(scaled(WINDOW)) for _ in range(BEFORE // WINDOW)])
+        windows = max(1, scaled(BEFORE) // scaled(WINDOW))
+        slowest = max([await self.watch(scaled(WINDOW)) for _ in range(windows)])
         return claims.p99_ms([one for one in self.made if one.at >= begin]), slowest
 
     async def back(self, normal: float) -> float:
