@@ -1,6 +1,6 @@
 """What an application asks of queues and jobs, on the pool of its open `Chancy`."""
 
-from collections.abc import AsyncIterable, Collection, Iterable
+from collections.abc import AsyncIterable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, TypeVar
 from uuid import UUID
@@ -94,7 +94,7 @@ class Calls(Asking):
         batch = self.plugins.with_meta(batch)
         pushed = self.fitting.push(self.names, batch, pushing.store_surely)
         references = await self.ask(pushed)
-        await self._tell(references)
+        await self._tell(references, batch)
         return references
 
     def push_many(
@@ -136,9 +136,10 @@ class Calls(Asking):
         references = [Reference(id_) for id_ in push.jobs if id_ in stored]
         if not references:
             return
-        for hint in pushing.hints([push.jobs[reference.id] for reference in references]):
+        jobs = [push.jobs[reference.id] for reference in references]
+        for hint in pushing.hints(jobs):
             self.hint(hint)
-        await self._tell(references)
+        await self._tell(references, jobs)
 
     async def wake(self, *queues: str) -> None:
         """Tell workers that there are new jobs in these queues: after the commit that stored them.
@@ -149,8 +150,8 @@ class Calls(Asking):
         for queue in queues:
             self.hint(Hint(PUSHED, queue))
 
-    async def _tell(self, references: list[Reference]) -> None:
-        self.plugins.pushed(references)
+    async def _tell(self, references: list[Reference], jobs: Sequence[Job]) -> None:
+        self.plugins.pushed(references, jobs)
         if self.follower is not None:
             await self.follower.follow(references)
 

@@ -58,10 +58,12 @@ def chancy_job_meta(job: Job) -> Mapping[str, Any] | None:
 
 
 @hookspec
-def chancy_jobs_pushed(references: Sequence[Reference]) -> None:
+def chancy_jobs_pushed(references: Sequence[Reference], jobs: Sequence[Job]) -> None:
     """Hear of jobs that have been stored, after the commit; it must not block.
 
-    Not told of what `push_ex` stores, which may yet be rolled back.
+    *references* are those of *jobs*, in this order; one that is not `new` was not stored, but
+    stands for a live job with the same unique key. Not told of what `push_ex` stores, which may yet
+    be rolled back.
     """
 
 

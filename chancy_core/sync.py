@@ -187,7 +187,7 @@ class Twins(abc.ABC):
 
         batch = self.plugins.with_meta(batch)
         references = self.ask_sync(self.fitting.push(self.names, batch, pushing.store_surely))
-        self.plugins.pushed(references)
+        self.plugins.pushed(references, batch)
         if self.follower is not None:
             self.follower.follow_sync(references)
         return references

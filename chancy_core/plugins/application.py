@@ -50,8 +50,8 @@ class Plugins(Beside):
         added.pop(versions.VERSION, None)  # as in the meta of another job, which somebody passes on
         return added
 
-    def pushed(self, references: Sequence[Reference]) -> None:
+    def pushed(self, references: Sequence[Reference], jobs: Sequence[Job]) -> None:
         """Tell of jobs that have been stored."""
         for one in self.implemented("chancy_jobs_pushed"):
             with one.plugin.blamed("chancy_jobs_pushed"):
-                one.call({"references": references})
+                one.call({"references": references, "jobs": jobs})

@@ -8,7 +8,7 @@
 
 `leaders` says who leads what. The rooms: `term` (values: a term, its fence, a leader),
 `statements` (the table), `campaign` (what a worker does to lead, and while it leads), `door` (a
-duty as a service), `hooks` (what it hears from others).
+duty as a service), `hooks` (what it hears from others), `command` (`chancy leaders`).
 """
 
 from chancy_plugins.leadership.campaign import Duty as Duty

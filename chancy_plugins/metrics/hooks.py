@@ -1,10 +1,11 @@
 """The plugin `metrics`, as applications and workers find it."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from chancy_core.hookspecs import hookimpl
 from chancy_core.host import Application, Service, WorkerHost
-from chancy_core.job import Reference
+from chancy_core.job import Job, Reference
 from chancy_core.outcome import Rescued, Settlement
 from chancy_plugins.leadership import led
 from chancy_plugins.metrics import leading, process, recording, settings
@@ -14,7 +15,6 @@ from chancy_plugins.metrics.service import PATIENCE, Writing
 
 #: Seconds for which the lease of who merges lasts: all others ask for it each third of that.
 TTL = 180.0
-_PUSHED = Key.of(MetricKind.COUNTER, "jobs.pushed")
 
 
 @hookimpl
@@ -53,8 +53,9 @@ async def chancy_jobs_rescued(rescued: Sequence[Rescued], worker: WorkerHost) ->
 
 
 @hookimpl
-def chancy_jobs_pushed(references: Sequence[Reference]) -> None:
+def chancy_jobs_pushed(references: Sequence[Reference], jobs: Sequence[Job]) -> None:
     """Count jobs that were stored."""
-    new = sum(reference.new for reference in references)
-    if new:
-        process.here.add(_PUSHED, new)
+    stored = zip(jobs, references, strict=True)
+    new = Counter(job.queue for job, reference in stored if reference.new)
+    for queue, count in new.items():
+        process.here.add(Key.of(MetricKind.COUNTER, "jobs.pushed", queue=queue), count)

@@ -15,10 +15,13 @@ from chancy_core.errors import DatabaseError
 from chancy_core.outcome import Rescued
 from chancy_core.statement import Statement
 from chancy_plugins.metrics import Metrics, count, hooks, leading, process, service
+from chancy_plugins.metrics.key import Key, MetricKind
 from chancy_plugins.metrics.recorder import Recorder
 from tests.plugins.metrics import recorded
 
 pytestmark = pytest.mark.anyio
+
+PUSHED = Key.of(MetricKind.COUNTER, "jobs.pushed", queue="q")
 
 
 @job(name="metrics.tick", queue="q")
@@ -67,7 +70,7 @@ async def test_a_worker_writes_what_it_does_and_one_merges_it(chancy_app: Chancy
         await until(metrics, "jobs.finished", 20, where={"state": "succeeded"})
         await until(metrics, "jobs.attempts", 2, where={"kind": "error", "queue": "q"})
         await until(metrics, "acme.ticks", 20)
-        await until(metrics, "jobs.pushed", 22)
+        await until(metrics, "jobs.pushed", 22, where={"queue": "q"})
         (took,) = await metrics.query("jobs.duration", by=["func"], where={"func": "metrics.tick"})
         assert 0 < took.whole().mean < took.whole().high < 10
         (wait,) = await metrics.query("jobs.wait", by=["queue"])
@@ -104,12 +107,12 @@ async def test_a_commit_in_doubt_is_not_counted_twice(chancy_app: Chancy, monkey
     async def run_and_lose(self: Any, *asked: Statement[Any]) -> Any:
         answer = await real(self, *asked)
         if b"metric_sessions" in asked[0].text and lost and lost.pop(0):
-            recorder.tally.add(hooks._PUSHED, 1)  # meanwhile the worker goes on
+            recorder.tally.add(PUSHED, 1)  # meanwhile the worker goes on
             raise DatabaseError("the connection was lost")
         return answer
 
     monkeypatch.setattr(type(chancy_app.database), "run", run_and_lose)
-    recorder.tally.add(hooks._PUSHED, 1)
+    recorder.tally.add(PUSHED, 1)
     for _ in range(4):
         with suppress(DatabaseError):
             await recorder.flush(chancy_app)
@@ -122,10 +125,10 @@ async def test_what_is_recorded_while_it_is_written_is_kept(chancy_app: Chancy, 
     recorder, real = Recorder("alpha"), type(chancy_app.database).run
 
     async def record_meanwhile(self: Any, *asked: Statement[Any]) -> Any:
-        recorder.tally.add(hooks._PUSHED, 1)
+        recorder.tally.add(PUSHED, 1)
         return await real(self, *asked)
 
-    recorder.tally.add(hooks._PUSHED, 1)
+    recorder.tally.add(PUSHED, 1)
     monkeypatch.setattr(type(chancy_app.database), "run", record_meanwhile)
     await recorder.flush(chancy_app)
     monkeypatch.undo()

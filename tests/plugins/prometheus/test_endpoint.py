@@ -202,9 +202,12 @@ async def test_counters_do_not_fall_when_a_worker_is_gone(chancy_app: Chancy):
 async def test_a_collector_of_ones_own(chancy_app: Chancy):
     registry, own = CollectorRegistry(auto_describe=False), collector()
     registry.register(own)
-    metrics_hooks.chancy_jobs_pushed([await chancy_app.push(tick.bind())])
+    metrics_hooks.chancy_jobs_pushed([await chancy_app.push(tick.bind())], [tick.bind()])
+    await chancy_app.push_many([Job("f", queue="r")] * 3)
     found = parsed(generate_latest(registry).decode())
-    assert found["chancy_jobs_pushed_total",] == 2  # the plugin has been told of it as well
+    # of q 2: the plugin has been told of it as well
+    assert found["chancy_jobs_pushed_total", "queue=q"] == 2
+    assert found["chancy_jobs_pushed_total", "queue=r"] == 3
     assert ("chancy_workers",) not in found
     await own.refresh(chancy_app)
     assert parsed(generate_latest(registry).decode())["chancy_workers",] == 0
