@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from chancy_core import hint
@@ -12,6 +13,9 @@ from chancy_core.job import Job, Reference
 from chancy_core.statement import Names, Push
 from chancy_core.store import statements
 from chancy_core.store.carrying import Request
+
+if TYPE_CHECKING:
+    from psycopg import OperationalError
 
 #: How often a push whose connection was lost is repeated.
 AGAIN = 3
@@ -111,11 +115,18 @@ def store_surely(names: Names, jobs: Mapping[UUID, Job]) -> Request[AbstractSet[
     for _ in range(AGAIN):
         try:
             return (yield from _store_rest(names, jobs))
-        except DatabaseError:  # none was had within the time that there is
-            raise
         except OperationalError as error:
+            if not _is_lost(error):
+                raise
             lost = error
     raise lost
+
+
+def _is_lost(error: "OperationalError") -> bool:
+    """Whether a connection broke, or its server ended it (57P): not what the server refuses."""
+    if isinstance(error, DatabaseError):  # none was had within the time that there is
+        return False
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "57P"))
 
 
 def _store_rest(names: Names, jobs: Mapping[UUID, Job]) -> Request[AbstractSet[UUID]]:

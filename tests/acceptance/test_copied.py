@@ -248,6 +248,22 @@ async def test_each_connection_that_is_lost_is_replaced(
     assert count(dsn) == MANY
 
 
+async def test_what_the_server_refuses_is_not_asked_for_over_and_over(
+    chancy: Chancy, dsn: str, monkeypatch: pytest.MonkeyPatch
+):
+    tries = []
+
+    async def full(conn: Any, statement: Statement[Any]) -> Any:
+        if b"pg_notify" not in statement.text:
+            tries.append(statement)
+        raise psycopg.errors.DiskFull("no space left on device")
+
+    monkeypatch.setattr(store, "run_on", full)
+    with pytest.raises(psycopg.errors.DiskFull):
+        await chancy.push_many(some())
+    assert len(tries) == 2
+
+
 async def test_one_that_the_server_ends_is_made_again(chancy: Chancy, dsn: str):
     """The connection is lost while rows are sent: none of them is there, and all are, once."""
     ended = []
