@@ -25,6 +25,9 @@ from chancy_plugins.cron import service
 from tests.hostile import OBSERVERS, Contexts, hang, harm, hostile, nothing, odd
 from tests.jobs import add
 
+METRICS = "chancy_plugins.metrics.leading"
+RETENTION = "chancy_plugins.retention.service"
+
 pytestmark = pytest.mark.anyio
 
 INSTALLED = sorted(offer.name for offer in discovery.survey() if offer.group == loading.GROUP)
@@ -299,6 +302,33 @@ async def test_a_service_that_lacks_its_tables_is_named_until_it_has_them(
             await conn.execute("ALTER TABLE elsewhere RENAME TO chancy_crons")
             await conn.commit()
         await until(lambda found: not found)
+
+
+@pytest.mark.parametrize(
+    ("hanging", "patience", "leadership"),
+    [
+        (f"{METRICS}.Task.turn", f"{METRICS}.PATIENCE", "metrics"),
+        (f"{RETENTION}.Keeper.turn", f"{RETENTION}.PATIENCE", "retention"),
+    ],
+)
+async def test_a_leader_whose_duty_hangs_is_named(
+    dsn: str, hanging: str, patience: str, leadership: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(_: Any) -> None:
+        await anyio.sleep_forever()
+
+    monkeypatch.setattr(heartbeat, "INTERVAL", 0.2)
+    monkeypatch.setattr(f"{RETENTION}.FIRST", 0.1)
+    monkeypatch.setattr(hanging, hangs)
+    monkeypatch.setattr(patience, 0.5)
+    says = f"its service 'leadership of {leadership}'"
+    async with Chancy(dsn) as chancy, Worker(chancy, name="alpha", signals=False):
+        with anyio.fail_after(20):
+            while not any(says in found.says for found in await diagnose(chancy)):
+                await anyio.sleep(0.05)
+        (worker,) = await chancy.get_all_workers()
+        (fault,) = [fault for fault in worker.faults if leadership in fault.hook]
+        assert "its duty was not heard of for 0.5 s" in fault.said
 
 
 def test_all_that_are_installed_are_tried() -> None:
