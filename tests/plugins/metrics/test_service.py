@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from chancy import Chancy, Queue, State, Worker, job
+from chancy_core import registry
 from chancy_core.errors import DatabaseError
 from chancy_core.outcome import Rescued
 from chancy_core.statement import Statement
@@ -233,8 +234,10 @@ async def test_a_defect_of_its_own_is_the_plugins_and_no_others(
 
 @pytest.mark.parametrize("executor", ["thread", "process", "interpreter"])
 async def test_what_children_and_threads_record_reaches_the_worker(
-    chancy_app: Chancy, executor, caplog
+    chancy_app: Chancy, executor, monkeypatch, caplog
 ):
+    # Other tests have jobs too, in modules that no sub-interpreter can load.
+    monkeypatch.setattr(registry, "sources", lambda: [(recorded.__name__, None)])
     if executor == "interpreter" and sys.version_info < (3, 13):
         pytest.skip("sub-interpreters come with Python 3.13")
     caplog.set_level(logging.DEBUG)
