@@ -146,6 +146,7 @@ def whose(jobs: list[QueuedJob]) -> set[str]:
     return {job.result()[0] for job in jobs}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["async", "process"])
 async def test_each_job_is_done_by_a_worker_that_knows_it(
     dsn: str, codes: dict[str, Path], anyio_backend: str, executor: str

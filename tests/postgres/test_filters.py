@@ -112,6 +112,7 @@ def passes(job: QueuedJob, which: JobFilter, now: datetime) -> bool:
     )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=150,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -84,6 +84,7 @@ async def opened(made: Prometheus) -> int:
     return made.port
 
 
+@pytest.mark.slow
 async def test_an_endpoint_shows_what_a_worker_counts_and_its_installation(chancy_dsn: str):
     made = Prometheus(port=0)
     async with Chancy(chancy_dsn, plugins=[made]) as chancy, working(chancy):

@@ -155,6 +155,7 @@ async def test_a_day_that_is_to_stay_by_now_is_not_dropped_for_an_old_note(
     assert history.one(f"SELECT count(*) = {len(ids)} FROM {found.table}")
 
 
+@pytest.mark.slow
 async def test_a_long_reader_keeps_a_day_and_nobody_waits_meanwhile(
     chancy_app: Chancy, history: History, chancy_dsn: str, monkeypatch
 ):
@@ -205,6 +206,7 @@ async def test_a_long_reader_keeps_a_day_and_nobody_waits_meanwhile(
     assert not history.there(history.table(gone))
 
 
+@pytest.mark.slow
 async def test_a_table_that_is_held_is_dropped_once_it_is_free(
     chancy_app: Chancy, history: History, chancy_dsn: str
 ):

@@ -90,6 +90,7 @@ def one_job(hours: float, **job: str) -> dict[str, object]:
     return {"state": "failed", "queue": "a", "func": "m.x", "hours": hours} | job
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @example(  # the other queue goes already; the job's own time is over, that of its day is not
     keep=None,

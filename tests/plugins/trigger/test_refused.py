@@ -154,6 +154,7 @@ async def test_declaring_the_same_takes_no_lock_of_the_table(
         await trigger.enable("orders")
 
 
+@pytest.mark.slow
 async def test_a_table_that_is_in_use_is_not_waited_for_for_ever(
     trigger: Trigger, conn: psycopg.Connection, chancy_dsn: str, monkeypatch
 ):

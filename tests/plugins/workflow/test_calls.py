@@ -133,6 +133,7 @@ async def test_what_is_no_list_fails_the_map(
     assert list(ran)[-1].returned["failed_step"] == "each"
 
 
+@pytest.mark.slow
 async def test_a_long_list_is_queued_in_more_than_one_transaction(
     chancy_app: Chancy, workflows: Workflows
 ):
