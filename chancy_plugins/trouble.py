@@ -33,6 +33,7 @@ class Trouble:
         self._mending = {**_MENDING, "42501": rights}
         self._tries = 0
         self._said: str | None = None
+        self._last = ""
 
     def pause_after(self, exc: Exception) -> float:
         """Say what is wrong, and answer for how many seconds the database is left alone.
@@ -43,6 +44,7 @@ class Trouble:
         if not isinstance(exc, DatabaseError) and not hasattr(exc, "sqlstate"):
             raise exc
         self._tries += 1
+        self._last = f"{exc}".strip()
         mending = self._mending.get(state or "")
         if mending is not None:
             if mending != self._said:
@@ -58,7 +60,7 @@ class Trouble:
         """What is wrong, if it is more than what the restart of a server causes."""
         if self._said is None and self._tries <= 1:
             return None
-        return f"{self._what} fails: {self._said or 'the database cannot be asked'}"
+        return f"{self._what} fails: {self._said or 'the database cannot be asked'} ({self._last})"
 
     def over(self) -> None:
         """Note that the database has answered."""

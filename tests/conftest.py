@@ -6,6 +6,7 @@ connect to their database as a role that may what the roles push and work may, a
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -74,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     out = set()
     if "faults" not in markers and not any("faults" in path for path in paths):
         out.add("faults")
-    if not markers and not any(".py" in path for path in paths):
+    if not markers and not any(Path(path.split("::")[0]).suffix == ".py" for path in paths):
         out.add("slow")
     left = [item for item in items if out.intersection(mark.name for mark in item.iter_markers())]
     config.hook.pytest_deselected(items=left)

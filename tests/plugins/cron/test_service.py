@@ -80,14 +80,33 @@ async def test_a_worker_is_told_of_changes(chancy_app: Chancy, monkeypatch):
 async def test_what_was_said_while_it_did_not_hear_is_found_once_it_does(
     chancy_app: Chancy, chancy_dsn: str, monkeypatch
 ):
+    seen: list[str] = []
+    turn = service.Timekeeper._turn
+
+    async def noted(self: Any) -> float:
+        seen.append("looks")
+        pause = await turn(self)
+        seen.append("has looked")
+        return pause
+
+    def has_looked() -> bool:
+        """Whether it has looked since it hears, and does so no more."""
+        since = seen[seen.index("hears") :] if "hears" in seen else []
+        return "looks" in since and since[-1] == "has looked"
+
     monkeypatch.setattr(service, "CALM", 3600.0)
-    async with working(chancy_app), Chancy(chancy_dsn, notifications=False) as other:
-        await anyio.sleep(0.5)  # it hears, has looked, and found nothing
+    monkeypatch.setattr(service.Timekeeper, "_turn", noted)
+    await chancy_app.declare(Queue("q", executor="async"))
+    worker = Worker(chancy_app, signals=False)
+    worker.events.on("worker.listening", lambda _: seen.append("hears"))
+    async with worker, Chancy(chancy_dsn, notifications=False) as other:
+        with anyio.fail_after(10):
+            while not has_looked():
+                await anyio.sleep(0.01)
         await Cron(other).declare("* * * * * *", tick)
-        await anyio.sleep(1.5)
-        assert await Cron(other).fires("crons.tick") == []
         await other.database.run(terminate(other))
         await until_run(Cron(other), "crons.tick", 1)
+    assert seen.count("hears") == 2
 
 
 async def test_a_worker_finds_what_nobody_told_of(chancy_app: Chancy, monkeypatch):
