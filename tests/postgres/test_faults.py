@@ -94,6 +94,7 @@ async def test_terminated_by_the_server(
                 assert await (await conn.execute("SELECT 1")).fetchone() == (1,)
 
 
+@pytest.mark.slow  # and it is about time, of which four processes on two cores have little
 @pytest.mark.parametrize("kind", [name for name in ENDLESS if name != "listen"])
 async def test_a_black_hole_ends_within_the_deadline(driver_dsn: str, kind: str) -> None:
     limit = 0.4
