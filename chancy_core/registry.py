@@ -212,8 +212,9 @@ def import_jobs(modules: Iterable[str]) -> None:
     `acme.mail.send`.
     """
     for name in modules:
-        _modules[name] = None
-        _offer(importlib.import_module(name))
+        module = importlib.import_module(name)
+        _modules[name] = None  # no child process is told of one that cannot be imported
+        _offer(module)
 
 
 def _offer(module: ModuleType) -> None:

@@ -32,16 +32,13 @@ async def listening(dsn: str) -> AsyncIterator[Callable[[], Awaitable[list[tuple
         yield told
 
 
-async def until_told(worker: Worker, chancy: Chancy) -> None:
-    """Return once the worker hears what is told: it works before it listens."""
-    with worker.events.subscribe("test.hear") as seen, anyio.fail_after(20):
-        while True:
-            await chancy.notify("test.hear")
-            try:
-                await seen.next(0.2)
-            except TimeoutError:
-                continue
-            return
+@asynccontextmanager
+async def hearing(worker: Worker) -> AsyncIterator[Worker]:
+    """Have the worker at work, from when it hears what is told: it works before it listens."""
+    with worker.events.subscribe("worker.listening") as seen:
+        async with worker:
+            await seen.next(20)
+            yield worker
 
 
 async def claimed(chancy: Chancy) -> QueuedJob:

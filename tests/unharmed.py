@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from chancy import Chancy, State, Worker
 from tests.stage import push, stages
+from tests.told import hearing
 
 
 async def innocent_job(chancy: Chancy, dsn: str) -> None:
@@ -17,7 +18,7 @@ async def innocent_job(chancy: Chancy, dsn: str) -> None:
 async def unharmed(chancy: Chancy, dsn: str, **options) -> AsyncIterator[Worker]:
     """A worker that runs the jobs of `q`; after whatever the block does, it still does."""
     stages[dsn].go.set()
-    async with Worker(chancy, name="innocent", **options) as worker:
+    async with hearing(Worker(chancy, name="innocent", **options)) as worker:
         await innocent_job(chancy, dsn)
         yield worker
         await innocent_job(chancy, dsn)

@@ -11,6 +11,7 @@ from chancy import Queue, State, Worker
 from chancy_core import discovery
 from chancy_core.executor import Call, Capability, Executor
 from tests.stage import connect, push
+from tests.told import hearing
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +26,7 @@ async def until(true: Callable[[], bool], within: float = 1.0) -> None:
 async def test_more_and_fewer_slots_take_effect_without_draining(chancy, dsn, stage):
     references = await push(chancy, dsn, 12)
     queue = Queue("q", executor="async", concurrency=4)
-    async with Worker(chancy):
+    async with hearing(Worker(chancy)):
         await stage.until_begun(4)
         await chancy.declare(queue.options(concurrency=10), upsert=True)
         await until(lambda: stage.now == 10)
@@ -37,7 +38,7 @@ async def test_more_and_fewer_slots_take_effect_without_draining(chancy, dsn, st
 
 
 async def test_fewer_slots_hold_once_the_surplus_has_ended(chancy, dsn, stage):
-    async with Worker(chancy) as worker:
+    async with hearing(Worker(chancy)) as worker:
         await push(chancy, dsn, 4)
         await stage.until_begun(4)
         with worker.events.subscribe("worker.queue.changed") as changes:
@@ -56,7 +57,7 @@ async def test_fewer_slots_hold_once_the_surplus_has_ended(chancy, dsn, stage):
 
 async def test_a_paused_queue_begins_nothing_and_what_runs_goes_on(chancy, dsn, stage, look):
     await push(chancy, dsn, 6)
-    async with Worker(chancy):
+    async with hearing(Worker(chancy)):
         await stage.until_begun(4)
         await chancy.pause_queue("q")
         stage.go.set()
@@ -73,7 +74,7 @@ async def test_a_pause_too_short_to_be_seen_leaves_no_queue_dry(chancy, dsn, sta
     await chancy.declare(queue, upsert=True)
     worker = Worker(chancy)
     with worker.events.subscribe("worker.queue.started") as started:
-        async with worker, await connect(dsn) as conn:
+        async with hearing(worker), await connect(dsn) as conn:
             while (await started.next(5)).subject != "q":
                 pass
             # The worker is told of the push, and not of the pause in which it finds nothing.
@@ -151,7 +152,7 @@ async def test_another_executor_takes_the_idle_slots_while_the_rest_drains(
     )
     Loud.made, Loud.opened = [], anyio.Event()
     references = await push(chancy, dsn, 3)
-    async with Worker(chancy):
+    async with hearing(Worker(chancy)):
         await stage.until_begun(3)
         loud = Queue("q", executor="loud", concurrency=4, executor_options={"volume": 1})
         await chancy.declare(loud, upsert=True)
@@ -183,7 +184,7 @@ async def test_default_is_there_once_a_worker_has_started(chancy):
 
 async def test_a_queue_that_comes_back_counts_what_still_runs(chancy, dsn, stage, look):
     queue = Queue("q", executor="async", concurrency=4)
-    async with Worker(chancy, grace_period=0.1) as worker:
+    async with hearing(Worker(chancy, grace_period=0.1)) as worker:
         references = await push(chancy, dsn, 4)
         await stage.until_begun(4)
         await chancy.declare(queue.options(tags={"nobody"}), upsert=True)

@@ -15,7 +15,7 @@ from chancy_core.plugins import contexts, observing, working
 from tests import hostile
 from tests.hostile import OBSERVERS, SPECS, Contexts, Harm
 from tests.site import Site
-from tests.told import until_told
+from tests.told import hearing
 
 pytestmark = pytest.mark.anyio
 
@@ -56,7 +56,7 @@ async def work(dsn: str, *plugins: object, rescued: bool = True) -> Chancy:
     async with Chancy(dsn, plugins=plugins) as chancy:
         await chancy.declare(Queue("q", executor="async", concurrency=4))
         await chancy.declare(Queue("threads", executor="thread", concurrency=4))
-        async with Worker(chancy, signals=False) as worker:
+        async with hearing(Worker(chancy, signals=False)) as worker:
             if rescued:
                 tell_of_rescued(worker)
             asked = [innocent.bind(number=n) for n in range(10)]
@@ -66,7 +66,6 @@ async def work(dsn: str, *plugins: object, rescued: bool = True) -> Chancy:
             assert [one.result() for one in jobs] == [*range(10), *range(10)]
             assert [one.attempts for one in jobs] == [1, 2] * 5 + [1] * 10
             assert {one.claims - one.attempts for one in jobs} == {0}
-            await until_told(worker, chancy)
         return chancy
 
 

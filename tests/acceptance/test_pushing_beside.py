@@ -11,6 +11,7 @@ from chancy import Chancy, Job, State, Worker, job
 from chancy_core.errors import InvalidValue
 from chancy_core.hookspecs import hookimpl
 from chancy_core.statement import Statement, nothing
+from tests.told import hearing
 
 pytestmark = pytest.mark.anyio
 
@@ -116,10 +117,10 @@ async def test_workers_are_woken_and_plugins_told_of_what_was_stored(dsn: str):
         from chancy import Queue
 
         await chancy.declare(Queue("q", executor="async", polling_interval=3600))
-        async with Worker(chancy, signals=False):
+        async with hearing(Worker(chancy, signals=False)):
             before = await chancy.push(send.bind(number=0))
             await chancy.wait_for_job(before, timeout=20)
-            await anyio.sleep(0.2)  # it listens, and the queue is dry
+            await anyio.sleep(0.2)  # the queue is dry
             held = send.bind(number=1).options(unique_key="k")
             push = chancy.pushing([held, send.bind(number=2)])
             first, second = push.jobs
@@ -134,7 +135,7 @@ async def test_workers_are_woken_and_plugins_told_of_what_was_stored(dsn: str):
 async def test_workers_are_woken_for_what_sql_pushed(chancy: Chancy):
     packed = [Jsonb(send.bind(number=7).pack())]
     text = "SELECT * FROM {push_packed}(%(packed)s::jsonb[])"
-    async with Worker(chancy) as worker:
+    async with hearing(Worker(chancy)) as worker:
         with worker.events.subscribe("queue.pushed") as told:
             ids = written(chancy, text, lambda rows: [row[0] for row in rows], packed=packed)
             (id_,) = await chancy.database.run(ids)
@@ -147,7 +148,7 @@ async def test_workers_are_woken_for_what_sql_pushed(chancy: Chancy):
 async def test_a_worker_that_is_woken_looks_itself_and_tells_the_others(
     chancy: Chancy, monkeypatch: pytest.MonkeyPatch
 ):
-    async with Worker(chancy) as worker:
+    async with hearing(Worker(chancy)) as worker:
         assert worker.lanes is not None
         fed: list[Any] = []
         monkeypatch.setattr(worker.lanes, "feed", fed.append)

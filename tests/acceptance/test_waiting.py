@@ -17,7 +17,7 @@ from chancy_core.postgres import Connection, PoolClosed
 from tests.postgres.proxy import proxied
 from tests.postgres.stores import ended
 from tests.stage import Stage, connect, push
-from tests.told import claimed, listening
+from tests.told import claimed, hearing, listening
 
 pytestmark = pytest.mark.anyio
 
@@ -86,7 +86,7 @@ async def test_who_is_told_looks_at_once(chancy: Chancy, dsn: str, slow: None):
 
 async def test_a_worker_tells_whoever_waits(chancy: Chancy, dsn: str, stage: Stage, slow: None):
     (reference,) = await push(chancy, dsn, 1)
-    async with Worker(chancy):
+    async with hearing(Worker(chancy)):
         await stage.until_begun(1)
         async with waiter(chancy, reference) as found:
             await until(lambda: hears(chancy))

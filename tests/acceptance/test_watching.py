@@ -9,7 +9,7 @@ from chancy import INJECTED, Chancy, Limit, Queue, QueuedJob, State, Worker, job
 from chancy_core import watchdog
 from chancy_core.outcome import Kind
 from tests.stage import connect, push, stages
-from tests.told import until_told
+from tests.told import hearing
 
 pytestmark = pytest.mark.anyio
 
@@ -56,8 +56,7 @@ async def test_jobs_are_told_of_when_they_begin_and_once_they_are_written(chancy
 
 
 async def test_what_others_say_is_told_unless_it_is_a_lie(chancy, dsn, stage):
-    async with Worker(chancy) as worker:
-        await until_told(worker, chancy)
+    async with hearing(Worker(chancy)) as worker:
         with worker.events.subscribe("queue.*", "acme.*", "job.*", "worker.s*") as seen:
             await chancy.declare(Queue("new", executor="async"))
             assert await next_named(seen, "queue.declared") == "new"

@@ -10,6 +10,7 @@ from anyio.from_thread import start_blocking_portal
 
 from chancy import Chancy, Queue, Worker, job
 from tests.terminal import Acme, Shell
+from tests.told import hearing
 
 
 @job(name="app.welcome", queue="mail")
@@ -34,7 +35,7 @@ def working(dsn: str) -> Iterator[None]:
     """A worker in this process, beside what the block does."""
 
     async def work(*, task_status) -> None:
-        async with Chancy(dsn) as chancy, Worker(chancy, name="ann", tags={"has=time"}):
+        async with Chancy(dsn) as chancy, hearing(Worker(chancy, name="ann", tags={"has=time"})):
             task_status.started()
             await anyio.sleep_forever()
 

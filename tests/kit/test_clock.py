@@ -13,7 +13,7 @@ from chancy_core.postgres import Connection
 from chancy_core.testing import Clock, drain
 from chancy_core.testing.databases import MARK
 from tests.kit.jobs import greet, held, hold
-from tests.told import claimed, listening
+from tests.told import claimed, hearing, listening
 
 pytestmark = pytest.mark.anyio
 
@@ -77,7 +77,7 @@ async def test_a_move_is_told(chancy_clock: Clock, chancy_dsn: str):
 async def test_workers_follow_at_once(chancy_app: Chancy, chancy_clock: Clock):
     await chancy_app.declare(Queue("mail", executor="async", polling_interval=3600))
     due = datetime.now(UTC) + HOUR
-    async with Worker(chancy_app):
+    async with hearing(Worker(chancy_app)):
         before = await chancy_app.push(greet.bind(name="now"))
         await chancy_app.wait_for_job(before, timeout=20)
         later = await chancy_app.push(greet.bind(name="later").options(scheduled_at=due))

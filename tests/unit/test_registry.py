@@ -254,6 +254,15 @@ def test_a_child_imports_first_what_was_named_and_in_that_order(
     assert registry.sources() == sources[:2]
 
 
+def test_no_child_is_told_of_a_module_that_could_not_be_imported(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    package(tmp_path, monkeypatch, mail=PLAIN)
+    with pytest.raises(ModuleNotFoundError):
+        registry.import_jobs(["acme.mail", "acme.nowhere"])
+    assert registry.sources() == [("acme.mail", "")]
+
+
 def test_a_child_offers_what_its_parent_offered(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -20,6 +20,7 @@ from chancy_plugins.retention import Keep, Retention, days, hooks, service
 from chancy_plugins.retention.plugin import Retention as Plugin
 from tests.plugins.retention.conftest import History
 from tests.roles import EVERY, granted
+from tests.told import hearing
 
 pytestmark = pytest.mark.anyio
 
@@ -39,7 +40,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 @asynccontextmanager
 async def working(chancy: Chancy, **settings: Any) -> AsyncIterator[Worker]:
     await chancy.declare(Queue("q", executor="async"))
-    async with Worker(chancy, signals=False, **settings) as worker:
+    async with hearing(Worker(chancy, signals=False, **settings)) as worker:
         yield worker
 
 
@@ -53,10 +54,11 @@ async def test_a_worker_drops_what_is_older_than_thirty_days_unasked(
     chancy_app: Chancy, history: History, caplog
 ):
     caplog.set_level(logging.INFO, "chancy.retention")
-    gone, _ = history.ago(33, 3)
-    _, stays = history.ago(28)
     async with working(chancy_app) as worker:
         with worker.events.subscribe("retention.removed") as told:
+            with history.conn.transaction():
+                gone, _ = history.ago(33, 3)
+                _, stays = history.ago(28)
             await until_gone(history, history.table(gone))
             event = await told.next(timeout=10)
     said = json.loads(event.subject)
