@@ -14,6 +14,7 @@ from chancy import Queue, State, Worker
 from chancy_core import assign, wake
 from tests.faults.wire import _first_lines
 from tests.stage import connect, play
+from tests.told import hearing
 
 #: How often a worker with ten idle queues may ask what, in so many seconds. Whoever adds a loop has
 #: to find room for it: twenty such workers may ask twenty questions a second in all.
@@ -56,7 +57,7 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[str]]:
 async def test_an_idle_worker_asks_less_than_once_a_second(chancy, monkeypatch):
     for n in range(9):
         await chancy.declare(Queue(f"q{n}", executor="async"))
-    async with Worker(chancy) as worker:
+    async with hearing(Worker(chancy)) as worker:
         while len(worker.queues) < 11:  # with `q` and `default`
             await anyio.sleep(0.01)
         await anyio.sleep(0.5)  # they have looked for work, and found none
