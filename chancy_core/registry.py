@@ -212,9 +212,8 @@ def import_jobs(modules: Iterable[str]) -> None:
     `acme.mail.send`.
     """
     for name in modules:
-        module = importlib.import_module(name)
-        _modules[name] = None  # no child process is told of one that cannot be imported
-        _offer(module)
+        _offer(importlib.import_module(name))
+        _modules[name] = None  # last: no child process is told of one that cannot be imported
 
 
 def _offer(module: ModuleType) -> None:

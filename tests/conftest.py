@@ -5,12 +5,14 @@ connect to their database as a role that may what the roles push and work may, a
 """
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from chancy_core import registry
 from tests import roles
 from tests.dask_cluster import dask, dask_cluster  # noqa: F401 - fixtures
 from tests.pooled import chancy_dsn, pooler  # noqa: F401 - fixtures
@@ -64,6 +66,17 @@ def dsn(
     if least is None or roles.needs_owner(request.node.nodeid):
         return chancy_dsn
     return least.dsn(chancy_dsn)
+
+
+@pytest.fixture
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a test register what it likes: nobody knows of it, or of its modules, afterwards."""
+    monkeypatch.setattr(registry, "_functions", {})
+    monkeypatch.setattr(registry, "_modules", {})
+    known = set(sys.modules)
+    yield
+    for name in set(sys.modules) - known:
+        del sys.modules[name]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -11,11 +11,7 @@ from chancy import INJECTED, Job, JobFunction, QueuedJob, Reference, job
 from chancy_core import registry
 from chancy_core.errors import InvalidJob
 
-
-@pytest.fixture(autouse=True)
-def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_functions", {})
-
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 ID = UUID(int=7)
 

@@ -1,7 +1,6 @@
 """Which functions may run as jobs, and under which names."""
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,16 +11,7 @@ from chancy import Job, job
 from chancy_core import registry
 from chancy_core.errors import ChancyError, InvalidJob, UnknownFunction
 
-
-@pytest.fixture(autouse=True)
-def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let each test register what it likes."""
-    monkeypatch.setattr(registry, "_functions", {})
-    monkeypatch.setattr(registry, "_modules", {})
-    known = set(sys.modules)
-    yield
-    for name in set(sys.modules) - known:
-        del sys.modules[name]
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def plain(a: int, b: int = 2, *, c: int = 3) -> int:

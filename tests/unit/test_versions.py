@@ -21,11 +21,7 @@ from chancy_core.statement import Names
 from chancy_core.store import rows, statements
 from chancy_plugins.retry import Retry, constant
 
-
-@pytest.fixture(autouse=True)
-def _own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_functions", {})
-    monkeypatch.setattr(registry, "_modules", {})
+pytestmark = pytest.mark.usefixtures("own_registry")
 
 
 def send(to: str) -> None: ...
