@@ -104,8 +104,8 @@ class Claimer:
                 self._work = anyio.Event()
                 continue
             try:
-                async with self.holding.claiming:
-                    with self.asked:
+                with self.asked:  # and so it says if it waits behind an audit
+                    async with self.holding.claiming:
                         await self._claim_for(hungry)
                 tries = 0
             except TRANSIENT as exc:

@@ -21,7 +21,7 @@ from chancy_core.errors import InvalidValue
 from chancy_core.health import Health, http, vitals
 from chancy_core.health.http import Probes
 from tests.postgres.proxy import proxied
-from tests.stage import push
+from tests.stage import Stage, push
 
 GOOD = Health(live=True, ready=True)
 
@@ -115,6 +115,21 @@ async def test_a_claim_that_fails(chancy: Chancy, monkeypatch: pytest.MonkeyPatc
             live=True, ready=False, reasons=("its last claim failed: the disk is full",)
         )
         failing = False
+        await until(worker, lambda health: health == GOOD)
+
+
+async def test_a_claim_that_waits_behind_an_audit(
+    chancy: Chancy, dsn: str, stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vitals, "CLAIMING", 0.3)
+    stage.go.set()
+    async with Worker(chancy) as worker:
+        assert worker.vitals is not None
+        async with worker.vitals._claimer.holding.claiming:
+            (reference,) = await push(chancy, dsn, 1)
+            health = await until(worker, lambda health: not health.ready)
+            assert "its claim has waited for an answer" in health.reasons[0]
+        await chancy.wait_for_job(reference, timeout=20)
         await until(worker, lambda health: health == GOOD)
 
 

@@ -203,6 +203,7 @@ async def test_without_its_tables_it_says_so_once_and_the_worker_goes_on(
     caplog.set_level(logging.INFO, "chancy.metrics")
     async with working(chancy_app) as metrics:
         await chancy_app.migrate(to={"metrics": 0})
+        await run(chancy_app, 1)
         with anyio.fail_after(20):
             while "writing them down fails" not in caplog.text:
                 await run(chancy_app, 1)
