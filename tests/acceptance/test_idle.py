@@ -63,7 +63,6 @@ async def test_an_idle_worker_asks_less_than_once_a_second(chancy, monkeypatch):
         with counting(monkeypatch) as sent:
             while sent["look"] < 2:  # all have looked for work, and found none
                 await anyio.sleep(0.05)
-            await anyio.sleep(0.5)
             sent.clear()
             await anyio.sleep(WINDOW)
     plugins = Counter({what: n for what, n in sent.items() if what.startswith("-- ")})

@@ -2,12 +2,11 @@
 
 from typing import Any
 
-import anyio
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from chancy import Chancy, Job, State, Worker, job
+from chancy import Chancy, Job, Queue, State, Worker, job
 from chancy_core.errors import InvalidValue
 from chancy_core.hookspecs import hookimpl
 from chancy_core.statement import Statement, nothing
@@ -114,19 +113,16 @@ async def test_workers_are_woken_and_plugins_told_of_what_was_stored(dsn: str):
             heard.append(list(references))
 
     async with Chancy(dsn, plugins=[Hearing()]) as chancy:
-        from chancy import Queue
-
-        await chancy.declare(Queue("q", executor="async", polling_interval=3600))
-        async with hearing(Worker(chancy, signals=False)):
-            before = await chancy.push(send.bind(number=0))
-            await chancy.wait_for_job(before, timeout=20)
-            await anyio.sleep(0.2)  # the queue is dry
+        await chancy.declare(Queue("q", executor="async"))
+        async with hearing(Worker(chancy, signals=False)) as worker:
             held = send.bind(number=1).options(unique_key="k")
             push = chancy.pushing([held, send.bind(number=2)])
             first, second = push.jobs
-            stored = await chancy.database.run(push)
-            await chancy.pushed(push, stored)
-            done = await chancy.wait_for_jobs([first, second], timeout=4)
+            with worker.events.subscribe("queue.pushed") as told:
+                stored = await chancy.database.run(push)
+                await chancy.pushed(push, stored)
+                assert (await told.next(timeout=10)).subject == "q"
+            done = await chancy.wait_for_jobs([first, second], timeout=20)
     assert [one.state for one in done] == [State.SUCCEEDED] * 2
     assert all(one.meta == {"heard": True} for one in done)
     assert heard[-1] == [first, second]
